@@ -1,0 +1,126 @@
+"""The codebook: which labels there are, what they mean, and the attributes beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diplophrase.errors import InvalidData
+
+
+class Label(BaseModel):
+    """One label: its id in data, its name for people, and the rule that gives it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(min_length=1)
+    definition: str = Field(min_length=1)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    examples: Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class GradeAttribute(BaseModel):
+    """An attribute that holds a grade: words in the order named, then a noun."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Literal["tier"]
+    kind: Literal["grade"]
+    label: str
+    rule: str
+    words: dict[str, str]  # a word as written -> its canonical form
+    nouns: tuple[str, ...]
+    canonical_noun: str
+    tails: tuple[str, ...]  # "of X" tails that belong to the grade
+    unspecified: str
+
+    def unknown_values(self, value: str) -> list[str]:
+        """Return `value` in a list where it is not a canonical grade."""
+        words = set(self.words.values())
+        head, _, tail = value.partition(f" {self.canonical_noun}")
+        canonical = value.endswith((self.canonical_noun, *self.tails)) and (
+            all(word in words for word in head.split()) or head == self.canonical_noun
+        )
+        tail_known = not tail or any(tail.strip() == f"of {known}" for known in self.tails)
+        return [] if value == self.unspecified or (canonical and tail_known) else [value]
+
+
+class FormulaAttribute(BaseModel):
+    """An attribute that holds a set of values, each found by patterns in the sentence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Literal["taiwan_formula"]
+    kind: Literal["formula"]
+    label: str
+    rule: str
+    values: dict[str, tuple[str, ...]]  # value -> regular expressions, any of which gives it
+    otherwise: str
+
+    def unknown_values(self, value: tuple[str, ...]) -> list[str]:
+        """Return the members of `value` that the codebook does not have."""
+        known = {*self.values, self.otherwise}
+        return [name for name in value if name not in known]
+
+
+Attribute = Annotated[GradeAttribute | FormulaAttribute, Field(discriminator="kind")]
+
+
+class Codebook(BaseModel):
+    """All labels in their fixed order, with the attributes recorded beside them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    rules: tuple[str, ...] = ()
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    attributes: tuple[Attribute, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(label.id for label in self.labels)
+
+    @cached_property
+    def hash(self) -> str:
+        """Return the sha256 of the codebook's content, whatever its layout in the file."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def load_codebook(path: str | Path) -> Codebook:
+    """Read a codebook from YAML.
+
+    Raises:
+        InvalidData: if the file is missing, is not YAML, or breaks the schema; every fault named.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        codebook = Codebook.model_validate(content)
+    except FileNotFoundError:
+        raise InvalidData(
+            f"{path} is not there. Run in a clone, or name a codebook with --codebook."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidData(f"{path} is not YAML: {error}") from None
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise InvalidData(f"{path} breaks the codebook's schema:\n{faults}") from None
+    if len(set(codebook.ids)) != len(codebook.ids):
+        raise InvalidData(f"{path}: a label id stands twice. Give each label an id of its own.")
+    for attribute in codebook.attributes:
+        if attribute.label not in codebook.ids:
+            raise InvalidData(
+                f"{path}: attribute {attribute.id} belongs to label {attribute.label!r}, "
+                f"which is not in the codebook."
+            )
+    return codebook
