@@ -1,0 +1,215 @@
+"""A bundle: one version of the model as a folder on disk that is never edited.
+
+`model.onnx`, `tokenizer.json`, `config.json`, `metrics.json`, `README.md` (the model card) and
+`manifest.json`, which holds the sha256 of every other file. `models/CURRENT` names the version
+that answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diplophrase.codebook import Attribute
+from diplophrase.errors import BundleError
+
+SCHEMA_VERSION = 1
+FILES = ("model.onnx", "tokenizer.json", "config.json", "metrics.json", "README.md")
+
+
+class Calibration(BaseModel):
+    """Platt scaling: score = sigmoid(slope * logit + intercept)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slope: float = Field(gt=0)
+    intercept: float
+
+
+class BundleLabel(BaseModel):
+    """A label as this model knows it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    name: str
+    definition: str
+    threshold: float = Field(ge=0, le=1)
+    calibration: Calibration
+
+
+class Base(BaseModel):
+    """The checkpoint that was fine-tuned; `revision` is the sha256 of its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    checkpoint: str
+    revision: str
+
+
+class BundleConfig(BaseModel):
+    """What is needed to turn the network's output into labels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int
+    model_version: str
+    codebook_version: str
+    codebook_hash: str
+    labels: Annotated[tuple[BundleLabel, ...], Field(min_length=1)]
+    attributes: tuple[Attribute, ...]
+    speakers: tuple[str, ...]
+    max_tokens: int = Field(gt=2)
+    evidence_threshold: float = Field(gt=0, lt=1)
+    activation: str = "one sigmoid per label"
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    config: BundleConfig
+
+    @property
+    def version(self) -> str:
+        return self.config.model_version
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read and verify the bundle in the folder `path`.
+
+    Raises:
+        BundleError: if the folder or a file is missing, a file differs from the manifest, or the
+            config breaks its schema; the message names the file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BundleError(
+            f"{path} is not a folder. Name a folder that holds a bundle, "
+            f"or make one with: diplophrase train"
+        )
+    hashes = _read_json(path / "manifest.json").get("files")
+    if not isinstance(hashes, dict):
+        raise BundleError(f"{path / 'manifest.json'} holds no hashes. Restore the file.")
+    for name in FILES:
+        file = path / name
+        if not file.is_file():
+            raise BundleError(f"{file} is missing. A bundle is whole or unusable: restore it.")
+        if sha256_of(file) != hashes.get(name):
+            raise BundleError(
+                f"{file} differs from the sha256 in manifest.json. "
+                f"Bundles are never edited: restore this file or train a new version."
+            )
+    content = _read_json(path / "config.json")
+    schema = content.get("schema_version", SCHEMA_VERSION)
+    if schema != SCHEMA_VERSION:  # asked first: another schema has other fields
+        raise BundleError(
+            f"{path / 'config.json'} has schema version {schema}; this program "
+            f"reads {SCHEMA_VERSION}. Use the program that made it, or train again."
+        )
+    try:
+        config = BundleConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path / 'config.json'}: {where}: {first['msg']}") from None
+    return Bundle(path, config)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(
+            f"{path} is missing. A bundle is whole or unusable: restore it."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is not JSON: {error}. Restore the file.") from None
+    if not isinstance(content, dict):
+        raise BundleError(f"{path} is not a JSON object. Restore the file.")
+    return content
+
+
+def save_bundle(models: str | Path, staged: str | Path, manifest: dict[str, Any]) -> Bundle:
+    """Publish the files in the folder `staged` as `models/<version>`, whole or not at all.
+
+    The files are copied to a temporary folder on the same disk, hashed into `manifest.json`,
+    verified by loading, and renamed into place. `manifest` gives the run's other facts.
+
+    Raises:
+        BundleError: if the version exists already or the result does not load.
+    """
+    models, staged = Path(models), Path(staged)
+    models.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=models))
+    try:
+        for name in FILES:
+            shutil.copyfile(staged / name, scratch / name)
+        hashes = {name: sha256_of(scratch / name) for name in FILES}
+        _write_durably(scratch / "manifest.json", json.dumps({"files": hashes, **manifest}))
+        version = load_bundle(scratch).version
+        target = models / version
+        if target.exists():
+            raise BundleError(f"{target} exists. Versions are never edited: choose a new name.")
+        scratch.chmod(0o755)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return load_bundle(target)
+
+
+def _write_durably(path: Path, content: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def current_bundle(models: str | Path) -> Path:
+    """Return the folder that `models/CURRENT` names.
+
+    Raises:
+        BundleError: if CURRENT is missing or names no folder.
+    """
+    models = Path(models)
+    pointer = models / "CURRENT"
+    if not pointer.is_file():
+        raise BundleError(
+            f"{pointer} is missing. Run in a clone, name the folder with --models, "
+            f"or train and promote a model."
+        )
+    version = pointer.read_text(encoding="utf-8").strip()
+    if not version or not (models / version).is_dir():
+        raise BundleError(f"{pointer} names {version!r}, but {models / version} is not a folder.")
+    return models / version
+
+
+def set_current(models: str | Path, version: str) -> None:
+    """Make `version` the one that answers, by an atomic swap of `models/CURRENT`."""
+    models = Path(models)
+    load_bundle(models / version)
+    descriptor, name = tempfile.mkstemp(prefix=".current-", dir=models)
+    os.close(descriptor)
+    scratch = Path(name)
+    try:
+        _write_durably(scratch, version + "\n")
+        scratch.chmod(0o644)
+        scratch.replace(models / "CURRENT")
+    finally:
+        scratch.unlink(missing_ok=True)

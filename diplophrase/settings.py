@@ -1,0 +1,92 @@
+"""Settings of the service in one strict table: file < environment < command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from diplophrase.errors import SettingsError
+
+ENV_PREFIX = "DIPLOPHRASE_"
+DEFAULT_FILE = "diplophrase.yaml"
+
+
+class Settings(BaseSettings):
+    """What the service can be told; every field may stand in the file or the environment."""
+
+    model_config = SettingsConfigDict(extra="forbid", env_prefix=ENV_PREFIX, frozen=True)
+
+    models: Path = Field(Path("models"), description="folder of bundles, with CURRENT")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    threads: int = Field(2, ge=1, le=64, description="threads inside one call of the network")
+    max_texts: int = Field(256, ge=1, description="texts per request")
+    max_characters: int = Field(5_000, ge=1, description="characters per text")
+    max_statement_characters: int = Field(200_000, ge=1, description="characters per statement")
+    max_body_bytes: int = Field(2_000_000, ge=1_000, description="bytes per request body")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+
+def load_settings(file: str | Path | None = None, **given: Any) -> Settings:
+    """Read the settings; `given` are those of the command line, None meaning not given.
+
+    Without `file`, `diplophrase.yaml` of the working folder is read where it is there.
+
+    Raises:
+        SettingsError: naming every field that is unknown or out of bounds, and a file that is
+            missing or holds no settings.
+    """
+    if file is not None and not Path(file).is_file():
+        raise SettingsError(f"The settings file {file} is not there. Check the path.")
+    path = Path(file) if file is not None else Path(DEFAULT_FILE)
+    _check_file(path)
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(yaml_file=path)
+
+    named = {name: value for name, value in given.items() if value is not None}
+    try:
+        return FromFile(**named)
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(str(part) for part in fault['loc'])}: found {fault['input']!r}; "
+            f"{fault['msg']}"
+            for fault in error.errors()
+        )
+        raise SettingsError(
+            f"{error.error_count()} setting(s) cannot be used:\n{faults}\n"
+            f"Settings come from {path} if it is there, then from {ENV_PREFIX}* variables, "
+            f"then from the command line."
+        ) from None
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what the reader of YAML settings would answer with exceptions of its own."""
+    if not path.is_file():
+        return
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not YAML: {error}. Mend the file.") from None
+    rows = {} if content is None else content
+    if not isinstance(rows, dict) or not all(isinstance(name, str) for name in rows):
+        raise SettingsError(f"{path} holds no settings. Give each as a line, such as 'port: 8000'.")
