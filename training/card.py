@@ -1,0 +1,238 @@
+"""The model card, rendered from the figures of the run; nothing in it is typed in by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diplophrase.codebook import Codebook
+
+
+def render_card(version: str, codebook: Codebook, metrics: dict[str, Any]) -> str:
+    """Return the card of a bundle as Markdown."""
+    measured = metrics.get("cross_validation")
+    parts = [
+        _head(version, metrics),
+        _use(),
+        _data(metrics),
+        _agreement(metrics.get("agreement"), codebook),
+        _figures(measured, codebook) if measured else _unmeasured(),
+        _reliability(metrics.get("reliability")),
+        _mistakes(metrics.get("mistakes")),
+        _run(metrics),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def percent(value: float) -> str:
+    """Return a share as a percentage with one decimal and no sign."""
+    return f"{100 * value:.1f}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table; the first column is text, the others are numbers."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
+
+
+def _head(version: str, metrics: dict[str, Any]) -> str:
+    measured = metrics.get("cross_validation")
+    summary = (
+        f"Macro-F1 {percent(measured['model']['macro']['f1'])} "
+        f"(95% interval {_interval(measured['model']['intervals']['macro'])}), "
+        f"micro-F1 {percent(measured['model']['micro']['f1'])}, cross-validated on "
+        f"{measured['model']['texts']} hand-labelled sentences, measured on this bundle's int8 "
+        f"form."
+        if measured
+        else "Quality not measured in this run."
+    )
+    return f"# diplophrase model `{version}`\n\n{summary}"
+
+
+def _use() -> str:
+    return """## Use
+
+Intended: finding the set phrases of diplomatic statements in English, sentence by sentence, for
+research, journalism and monitoring, with a person who checks what matters.
+
+Not intended: deciding about people; reading intent or truth out of a statement; stance (support
+and opposition get the same label); languages other than English; a single sentence as proof that
+a position changed. Absence of a label is weaker evidence than its presence: see recall below."""
+
+
+def _data(metrics: dict[str, Any]) -> str:
+    data = metrics["data"]
+    return f"""## Data
+
+{data["seeds"]} sentences of five source documents (`seeds/`), {data["authored"]} authored
+sentences that train but never evaluate, {data["added"]} added by users. Codebook
+{data["codebook"]["version"]}, data hash `{data["hash"][:16]}`. How they were labelled, by which
+rules and with which weaknesses: `labels/README.md`. The seeds are Chinese, Vietnamese and other
+Asian state media and one sympathetic blog: figures measured on them speak for that genre."""
+
+
+def _agreement(agreement: dict[str, Any] | None, codebook: Codebook) -> str:
+    if not agreement:
+        return ""
+    rows = [
+        [label, str(row["first"]), str(row["second"]), _kappa(row["kappa"])]
+        for label in codebook.ids
+        for row in [agreement["labels"][label]]
+    ]
+    return f"""## Agreement of the two labelling passes
+
+Over all decisions: Cohen's kappa {agreement["kappa"]:.3f}, Krippendorff's alpha
+{agreement["alpha"]:.3f}; same label set {percent(agreement["exact_label_set"])}% of
+{agreement["sentences"]} sentences; speaker {percent(agreement["speaker"])}%; word F1 of evidence
+spans {percent(agreement["evidence_f1"])}.
+
+{table(["label", "pass A", "pass B", "kappa"], rows)}"""
+
+
+def _kappa(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(bounds: list[float]) -> str:
+    return f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+
+def figures_table(measured: dict[str, Any], codebook: Codebook) -> str:
+    """Return the one table of the run: model beside lexicon and TF-IDF, per label."""
+    model, baselines = measured["model"], measured["baselines"]
+    rows = []
+    for label in codebook.ids:
+        row = model["labels"][label]
+        rows.append(
+            [
+                label,
+                str(row["support"]),
+                percent(row["precision"]),
+                percent(row["recall"]),
+                percent(row["f1"]),
+                _interval(model["intervals"][label]),
+                *[percent(baselines[name]["labels"][label]["f1"]) for name in baselines],
+            ]
+        )
+    for kind in ("micro", "macro"):
+        rows.append(
+            [
+                f"**{kind}**",
+                "",
+                *[percent(model[kind][figure]) for figure in ("precision", "recall", "f1")],
+                _interval(model["intervals"][kind]),
+                *[percent(baselines[name][kind]["f1"]) for name in baselines],
+            ]
+        )
+    head = ["label", "support", "precision", "recall", "F1", "95% interval"]
+    return table([*head, *[f"{name} F1" for name in baselines]], rows)
+
+
+def summary_lines(figures: dict[str, Any]) -> str:
+    """Return the figures of an evaluation that stand beside its table, as Markdown bullets."""
+    model = figures["model"]
+    leads = [
+        f"- lead in macro-F1 over {name}: {100 * row['lead']:+.1f} "
+        f"({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})"
+        for name, row in figures["macro_difference"].items()
+    ]
+    attributes = [
+        f"- {name}: {percent(row['accuracy'])}% of {row['support']} right"
+        for name, row in figures["attributes"].items()
+    ]
+    lines = [
+        f"- {model['texts']} sentences; macro over {model['macro_labels']} labels with enough "
+        f"positives; samples-F1 {percent(model['samples_f1'])}, exact label set "
+        f"{percent(model['exact_match'])}%",
+        *leads,
+        f"- expected calibration error {figures['calibration_error']:.3f}",
+        f"- evidence word F1 {percent(figures['evidence_f1']['model'])}, the lexicon's "
+        f"{percent(figures['evidence_f1']['lexicon'])}",
+        f"- speaker {percent(figures['speaker_accuracy'])}% right",
+        *attributes,
+    ]
+    return "\n".join(lines)
+
+
+def _figures(measured: dict[str, Any], codebook: Codebook) -> str:
+    attributes = ", ".join(
+        f"{name} {percent(row['accuracy'])}% of {row['support']}"
+        for name, row in measured["attributes"].items()
+    )
+    return f"""## Cross-validated figures
+
+{len(measured["folds"])} folds ({", ".join(map(str, measured["folds"]))} sentences); an event, its
+digest, reprints and near-duplicates stay in one fold; calibration and thresholds of a fold are
+fitted on the others. The lexicon (`training/lexicon.yaml`) and TF-IDF with logistic regression
+saw the same sentences. In percent.
+
+{figures_table(measured, codebook)}
+
+Exact label set {percent(measured["model"]["exact_match"])}%; samples-F1
+{percent(measured["model"]["samples_f1"])}; expected calibration error
+{measured["calibration_error"]:.3f}. Float32 macro-F1 {percent(measured["float32_macro_f1"])};
+int8 and float32 agree on {100 * measured["int8_agrees_with_float32"]:.2f}% of decisions.
+
+Evidence: word F1 against the hand-marked spans {percent(measured["evidence_f1"]["model"])} (the
+lexicon's spans: {percent(measured["evidence_f1"]["lexicon"])}). Speaker:
+{percent(measured["speaker_accuracy"])}% right. Attributes, exactly right where their label is
+given by hand (their rules were written with these sentences in view): {attributes}."""
+
+
+def _unmeasured() -> str:
+    return """## Figures
+
+Not measured: the run had no cross-validation. Scores are not calibrated and every threshold is
+0.5. Run `diplophrase train` without `--folds 0` before trusting this bundle."""
+
+
+def _reliability(bins: list[dict[str, float]] | None) -> str:
+    if not bins:
+        return ""
+    rows = [
+        [
+            f"{row['from']:.1f} to {row['from'] + 0.1:.1f}",
+            str(row["decisions"]),
+            f"{row['mean_score']:.3f}",
+            f"{row['frequency']:.3f}",
+        ]
+        for row in bins
+    ]
+    return f"""## Reliability
+
+Scores against how often the label was right, all labels pooled, out of fold.
+
+{table(["score", "decisions", "mean score", "frequency"], rows)}"""
+
+
+def _mistakes(mistakes: dict[str, Any] | None) -> str:
+    if not mistakes:
+        return ""
+    lines = [
+        f"- `{item['label']}` {item['kind']} (score {item['score']:.2f}, {item['id']}): "
+        f"“{_shorten(item['text'])}” {item['lesson']}"
+        for item in mistakes["instructive"]
+    ]
+    listed = "\n".join(lines) if lines else "None of them has been explained yet."
+    return f"""## Where it fails
+
+{mistakes["count"]} wrong decisions out of fold; all are in `metrics.json`. The most instructive:
+
+{listed}"""
+
+
+def _shorten(text: str, limit: int = 220) -> str:
+    return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " …"
+
+
+def _run(metrics: dict[str, Any]) -> str:
+    run, export = metrics["run"], metrics["export"]
+    seed, epochs = run["seed"], run["config"]["epochs"]
+    libraries = ", ".join(f"{name} {version}" for name, version in run["libraries"].items())
+    return f"""## Run
+
+Base checkpoint {run["config"]["base"]}, seed {seed}, {epochs} epochs, commit
+`{run["git_commit"][:12]}`, {run["minutes"]} minutes. ONNX against torch:
+{export["onnx_gap"]:.1e} in probability; int8 against float32:
+{100 * export["int8_label_agreement"]:.2f}% of label decisions. {libraries}.
+
+Reproduce: `diplophrase train --seed {seed} --epochs {epochs}`."""

@@ -1,0 +1,99 @@
+"""What `diplophrase train` shows while it runs: progress, then the one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from diplophrase.bundle import current_bundle
+from diplophrase.classifier import Classifier
+from diplophrase.codebook import load_codebook
+from diplophrase.errors import InvalidData
+from training.base import DEFAULT_BASE, find_base
+from training.card import figures_table, summary_lines
+from training.evaluate import evaluate_bundle, save_figures
+from training.finetune import Step, TrainConfig
+from training.lexicon import load_lexicon
+from training.run import Paths, read_data, train
+
+
+def run_training(
+    *,
+    base: str | None,
+    labels: Path,
+    seeds: Path,
+    models: Path,
+    name: str | None,
+    folds: int,
+    seed: int | None,
+    epochs: int | None,
+) -> None:
+    """Train with progress on stderr; print the figures and the version on stdout."""
+    paths = Paths(labels / "codebook.yaml", labels / "annotations", seeds / "sources.yaml", models)
+    chosen: dict[str, Any] = {"seed": seed, "epochs": epochs}
+    config = TrainConfig(
+        base=base or DEFAULT_BASE, **{k: v for k, v in chosen.items() if v is not None}
+    )
+    messages = Console(stderr=True)
+    with _progress(messages) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, step: Step) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=step.total, loss="")
+            bar.update(tasks[stage], completed=step.number, loss=f"loss {step.loss:.2f}")
+            if not messages.is_terminal and (step.number % 100 == 0 or step.number == step.total):
+                messages.print(f"{stage}: step {step.number} of {step.total}, {step.loss:.2f}")
+
+        bundle = train(paths, config, folds=folds, progress=show, name=name)
+    metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
+    if measured := metrics.get("cross_validation"):
+        Console().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))
+    messages.print(
+        f"Wrote {bundle.path}. It answers after: diplophrase models promote {bundle.version}"
+    )
+    typer.echo(bundle.version)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def run_evaluation(*, data: Path, out: Path | None, labels: Path, models: Path) -> None:
+    """Evaluate the current bundle on `data`; print the table, write all figures to `out`."""
+    annotations = read_data(Paths(labels / "codebook.yaml", labels / "annotations", labels, models))
+    codebook = annotations.codebook
+    classifier = Classifier.load(current_bundle(models), threads=2)
+    if classifier.labels != codebook.ids:
+        raise InvalidData(
+            f"The bundle {classifier.bundle.version} knows other labels than {labels}. "
+            f"Give --labels the folder it was trained from."
+        )
+    _, base = find_base(DEFAULT_BASE)
+    lexicon = load_lexicon(Path(__file__).parent / "lexicon.yaml")
+    figures = evaluate_bundle(classifier, data, codebook, lexicon, annotations.all, base)
+    Console().print(Markdown(figures_table(figures, codebook)))
+    Console().print(Markdown(summary_lines(figures)))
+    if out is not None:
+        save_figures(out, figures)

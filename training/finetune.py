@@ -1,0 +1,132 @@
+"""The training loop: fine-tune encoder and heads on a dataset, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup
+
+from training.dataset import Batch, iterate_batches
+from training.model import ModelOutput, PhraseModel, load_model
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides a run beside its data."""
+
+    base: str
+    seed: int = 7
+    epochs: int = 10
+    batch_size: int = 32
+    encoder_rate: float = 8e-5
+    head_rate: float = 2e-3
+    layer_decay: float = 0.9  # a layer's rate against that of the layer above
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    warmup: float = 0.1  # share of the steps
+    evidence_weight: float = 2.0
+    speaker_weight: float = 0.3
+    max_tokens: int = 256
+    bfloat16: bool = True
+    threads: int = 2
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Step:
+    """One step done: its number, the number of all, and the loss."""
+
+    number: int
+    total: int
+    loss: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def seed_everything(seed: int, threads: int) -> None:
+    """Make torch and numpy repeat themselves: seeds, kernels, number of threads."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow
+
+
+def prepare_model(config: TrainConfig, label_count: int) -> PhraseModel:
+    """Seed everything and build the model; word embeddings stay as they are in `base`."""
+    seed_everything(config.seed, config.threads)
+    model = load_model(Path(config.base), label_count, dropout=config.dropout)
+    for parameter in model.encoder.get_input_embeddings().parameters():
+        parameter.requires_grad = False
+    return model
+
+
+def finetune(model: PhraseModel, dataset: Dataset, config: TrainConfig) -> Iterator[Step]:
+    """Train `model` in place, yielding after every step.
+
+    A model fresh from `prepare_model` with the same dataset and config gets the same weights on
+    the same machine; its dropout draws from torch's generator, which was seeded there.
+    """
+    generator = np.random.default_rng(config.seed)
+    steps = config.epochs * math.ceil(len(dataset) / config.batch_size)
+    optimizer = torch.optim.AdamW(_parameter_groups(model, config))
+    schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * steps), steps)
+    model.train()
+    number = 0
+    for _ in range(config.epochs):
+        for batch in iterate_batches(dataset, size=config.batch_size, generator=generator):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bfloat16):
+                output = model(batch.input_ids, batch.attention_mask)
+            parts = losses(output, batch)
+            loss = (
+                parts["labels"]
+                + config.evidence_weight * parts["evidence"]
+                + config.speaker_weight * parts["speaker"]
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            number += 1
+            values = {name: float(part.detach()) for name, part in parts.items()}
+            yield Step(number, steps, float(loss.detach()), values)
+    model.eval()
+
+
+def losses(output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
+    """Return the loss of labels, evidence tokens and speaker, each per text."""
+    labels = nn.functional.binary_cross_entropy_with_logits(
+        output.logits.float(), batch.targets, reduction="sum"
+    )
+    tokens = nn.functional.binary_cross_entropy_with_logits(
+        output.evidence.float(), batch.evidence, reduction="none"
+    )
+    kept = batch.attention_mask.unsqueeze(1)
+    # averaged over a text's tokens, so that a long sentence weighs as much as a short one
+    evidence = ((tokens * kept).sum(-1) / kept.sum(-1)).sum()
+    speaker = nn.functional.cross_entropy(output.speaker.float(), batch.speaker)
+    size = len(batch.targets)
+    return {"labels": labels / size, "evidence": evidence / size, "speaker": speaker}
+
+
+def _parameter_groups(model: PhraseModel, config: TrainConfig) -> list[dict[str, object]]:
+    """Give heads their own rate and each encoder layer a lower one than the layer above."""
+    layers = list(model.encoder.encoder.layer)
+    head = [value for name, value in model.named_parameters() if not name.startswith("encoder.")]
+    groups: list[dict[str, object]] = [{"params": head, "lr": config.head_rate}]
+    for depth, layer in enumerate(reversed(layers)):
+        rate = config.encoder_rate * config.layer_decay**depth
+        groups.append({"params": list(layer.parameters()), "lr": rate})
+    rest = [value for value in model.encoder.embeddings.parameters() if value.requires_grad]
+    rate = config.encoder_rate * config.layer_decay ** len(layers)
+    groups.append({"params": rest, "lr": rate})
+    return [{**group, "weight_decay": config.weight_decay} for group in groups]

@@ -1,0 +1,192 @@
+"""All figures of a run, computed from out-of-fold answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diplophrase.annotations import SPEAKERS, Annotation
+from diplophrase.attributes import read_attribute
+from diplophrase.classifier import Evidence, Raw, find_evidence
+from diplophrase.codebook import Codebook
+from training.baselines import predict_tfidf
+from training.calibration import expected_calibration_error
+from training.crossval import OutOfFold
+from training.dataset import label_targets
+from training.lexicon import Lexicon
+from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
+
+EVIDENCE_GRID = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class CrossValidated:
+    """Decisions out of fold: calibration, thresholds and evidence cut come from other folds."""
+
+    scores: npt.NDArray[np.float64]  # [N, L]
+    given: Bools  # [N, L]
+    given_float32: Bools  # [N, L]
+    targets: Bools  # [N, L]
+    spans: list[dict[str, Evidence]]  # for each text, the evidence of its gold labels
+    evidence_threshold: float  # the cut that all folds together prefer
+
+
+def decide_out_of_fold(out: OutOfFold, codebook: Codebook) -> CrossValidated:
+    """Turn out-of-fold logits into labels by what was fitted on the other folds."""
+    targets = label_targets(out.annotations, codebook.ids)
+    scores = np.zeros(targets.shape)
+    given = np.zeros(targets.shape, dtype=bool)
+    given_float32 = np.zeros(targets.shape, dtype=bool)
+    logits, float_logits = out.logits(), out.logits(float32=True)
+    for fold, fitted in enumerate(out.fit_others(targets)):
+        rows = out.folds == fold
+        scores[rows] = fitted.scores(logits[rows])
+        given[rows] = fitted.decide(logits[rows])
+        given_float32[rows] = fitted.decide(float_logits[rows])
+    quality = _evidence_quality(out, codebook)
+    cuts = [
+        EVIDENCE_GRID[int(np.argmax(quality[out.folds != fold].sum(0)))]
+        for fold in range(int(out.folds.max()) + 1)
+    ]
+    spans = [
+        {
+            label: _span(out, row, codebook.ids.index(label), cuts[out.folds[row]])
+            for label in annotation.labels
+        }
+        for row, annotation in enumerate(out.annotations)
+    ]
+    best = EVIDENCE_GRID[int(np.argmax(quality.sum(0)))]
+    return CrossValidated(scores, given, given_float32, targets > 0, spans, best)
+
+
+def _span(out: OutOfFold, row: int, label: int, cut: float) -> Evidence:
+    raw: Raw = out.int8[row]
+    text = out.annotations[row].text
+    return find_evidence(text, out.encodings[row], raw.evidence[label], cut)
+
+
+def _evidence_quality(out: OutOfFold, codebook: Codebook) -> npt.NDArray[np.float64]:
+    """Return the summed word F1 of the gold labels' spans of each text at each cut [N, G]."""
+    quality = np.zeros((len(out.annotations), len(EVIDENCE_GRID)))
+    for row, annotation in enumerate(out.annotations):
+        for label, gold in annotation.evidence.items():
+            for column, cut in enumerate(EVIDENCE_GRID):
+                span = _span(out, row, codebook.ids.index(label), cut)
+                quality[row, column] += span_f1(annotation.text, gold, (span.start, span.end))
+    return quality
+
+
+def baseline_decisions(
+    out: OutOfFold, extra: Sequence[Annotation], codebook: Codebook, lexicon: Lexicon, seed: int
+) -> dict[str, Bools]:
+    """Return the labels [N, L] of the lexicon and of TF-IDF on the same folds and data."""
+    texts = [annotation.text for annotation in out.annotations]
+    targets = label_targets(out.annotations, codebook.ids)
+    tfidf = np.zeros(targets.shape, dtype=bool)
+    for fold in range(int(out.folds.max()) + 1):
+        held, seen = out.folds == fold, np.flatnonzero(out.folds != fold)
+        known = [*[texts[k] for k in seen], *[annotation.text for annotation in extra]]
+        known_targets = np.concatenate([targets[seen], label_targets(extra, codebook.ids)])
+        unseen = [texts[k] for k in np.flatnonzero(held)]
+        tfidf[held] = predict_tfidf(known, known_targets, unseen, seed=seed)
+    return {"lexicon": lexicon.predict(texts, codebook.ids), "tfidf": tfidf}
+
+
+def cross_validation_report(
+    out: OutOfFold,
+    decided: CrossValidated,
+    baselines: dict[str, Bools],
+    codebook: Codebook,
+    lexicon: Lexicon,
+    seed: int,
+) -> dict[str, Any]:
+    """Return every cross-validated figure of the card."""
+    targets, labels = decided.targets, codebook.ids
+    table = label_table(decided.given, targets, labels)
+    table["intervals"] = bootstrap_intervals(decided.given, targets, labels, seed=seed)
+    return {
+        "folds": [int((out.folds == k).sum()) for k in range(int(out.folds.max()) + 1)],
+        "model": table,
+        "float32_macro_f1": round(macro_f1(decided.given_float32, targets), 4),
+        "int8_agrees_with_float32": round(
+            float((decided.given == decided.given_float32).mean()), 5
+        ),
+        "baselines": {name: label_table(g, targets, labels) for name, g in baselines.items()},
+        "calibration_error": round(
+            expected_calibration_error(decided.scores, targets.astype(float)), 4
+        ),
+        "evidence_f1": _evidence_figures(out, decided, lexicon),
+        "speaker_accuracy": _speaker_accuracy(out),
+        "attributes": _attribute_accuracy(out, decided, codebook),
+    }
+
+
+def _evidence_figures(
+    out: OutOfFold, decided: CrossValidated, lexicon: Lexicon
+) -> dict[str, float]:
+    """Return mean word F1 over all gold labels: the model's spans and the lexicon's.
+
+    A gold label for which the lexicon finds nothing counts 0 for it.
+    """
+    model: list[float] = []
+    rival: list[float] = []
+    for annotation, spans in zip(out.annotations, decided.spans, strict=True):
+        found = lexicon.find(annotation.text)
+        for label, gold in annotation.evidence.items():
+            span = spans[label]
+            model.append(span_f1(annotation.text, gold, (span.start, span.end)))
+            rival.append(span_f1(annotation.text, gold, found[label]) if label in found else 0.0)
+    return {"model": round(float(np.mean(model)), 4), "lexicon": round(float(np.mean(rival)), 4)}
+
+
+def _speaker_accuracy(out: OutOfFold) -> float:
+    right = [
+        SPEAKERS[int(np.argmax(raw.speaker))] == annotation.speaker
+        for raw, annotation in zip(out.int8, out.annotations, strict=True)
+    ]
+    return round(float(np.mean(right)), 4)
+
+
+def _attribute_accuracy(
+    out: OutOfFold, decided: CrossValidated, codebook: Codebook
+) -> dict[str, dict[str, float]]:
+    """Return for each attribute how often it is exactly right where its label is gold."""
+    figures: dict[str, dict[str, float]] = {}
+    for attribute in codebook.attributes:
+        right = []
+        for annotation, spans in zip(out.annotations, decided.spans, strict=True):
+            if attribute.label in spans:
+                span = spans[attribute.label]
+                value = read_attribute(attribute, annotation.text, span.start, span.end)
+                gold = getattr(annotation, attribute.id)
+                right.append(value == (list(gold) if isinstance(gold, tuple) else gold))
+        figures[attribute.id] = {
+            "accuracy": round(float(np.mean(right)), 4) if right else 0.0,
+            "support": len(right),
+        }
+    return figures
+
+
+def rank_mistakes(
+    out: OutOfFold, decided: CrossValidated, codebook: Codebook
+) -> list[dict[str, Any]]:
+    """Return every wrong decision, the most confident first."""
+    mistakes = []
+    for row, column in np.argwhere(decided.given != decided.targets):
+        score = float(decided.scores[row, column])
+        given = bool(decided.given[row, column])
+        mistakes.append(
+            {
+                "id": out.annotations[row].id,
+                "label": codebook.ids[column],
+                "kind": "given, not in the hand labels" if given else "missed",
+                "score": round(score, 3),
+                "text": out.annotations[row].text,
+            }
+        )
+    return sorted(mistakes, key=lambda item: -abs(item["score"] - 0.5))
