@@ -1,0 +1,9 @@
+"""The service: labels over HTTP. Loads neither torch nor transformers."""
+
+from importlib.util import find_spec
+
+from diplophrase.errors import MissingExtra
+
+for _package in ("fastapi", "uvicorn"):
+    if find_spec(_package) is None:
+        raise MissingExtra("serving", "serve", _package)

@@ -1,0 +1,141 @@
+"""Every failure becomes the one error body; a fault inside shows no exception text."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
+
+log = logging.getLogger("diplophrase.serving")
+
+# pydantic's fault type -> the rule in our words; others keep pydantic's own sentence
+_RULES = {
+    "extra_forbidden": "this field is not known; see /docs for those there are",
+    "missing": "this field is required",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "bool_type": "must be true or false",
+    "model_attributes_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+}
+
+
+def install_errors(app: FastAPI) -> None:
+    """Give `app` handlers that answer every failure with the error body."""
+    app.add_exception_handler(DiplophraseError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _internal)
+
+
+def respond(error: DiplophraseError) -> JSONResponse:
+    """Return the error body with the status of its kind."""
+    return JSONResponse(error.body(), status_code=error.status)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DiplophraseError)
+    return respond(error)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        where = faults[0]["loc"][-1]
+        reason = faults[0].get("ctx", {}).get("error", "not JSON")
+        message = f"The body is not JSON (at character {where}: {reason}). Send a JSON object."
+        return respond(InvalidRequest(message, kind="invalid_json"))
+    details = [_detail(fault) for fault in faults]
+    named = "; ".join(f"{_place(detail)}: {detail.rule}" for detail in details[:5])
+    more = f" and {len(details) - 5} more" if len(details) > 5 else ""
+    return respond(InvalidRequest(f"The request cannot be read: {named}{more}.", details=details))
+
+
+def _place(detail: Detail) -> str:
+    return detail.field if detail.index is None else f"{detail.field}[{detail.index}]"
+
+
+def _detail(fault: dict[str, Any]) -> Detail:
+    path = [part for part in fault["loc"] if part != "body"]
+    index = next((part for part in path if isinstance(part, int)), None)
+    field = ".".join(part for part in path if isinstance(part, str)) or "body"
+    rule = _RULES.get(fault["type"], fault["msg"])
+    if fault["type"] == "too_short":
+        rule = f"must hold {fault['ctx']['min_length']} item or more"
+    found = "nothing" if fault["type"] == "missing" else _found(fault.get("input"))
+    return Detail(field, found, rule, index)
+
+
+def _found(value: object) -> str:
+    """Describe a wrong value by type and size; a text itself is never repeated."""
+    if isinstance(value, str):
+        return f"a string of {len(value)} characters"
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'JSON object'} of {len(value)}"
+    return repr(value)[:40]
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    place = f"{request.method} {request.url.path}"
+    if error.status_code == 404:
+        found = DiplophraseError(f"{place} is not there. See /docs for what is.", kind="not_found")
+        return respond(found)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        wrong = DiplophraseError(
+            f"{place} is not allowed; use {allowed}. See /docs.", kind="method_not_allowed"
+        )
+        answer = respond(wrong)
+        answer.headers.update(error.headers or {})
+        return answer
+    bad = InvalidRequest(f"{place}: {error.detail}")
+    return JSONResponse(bad.body(), status_code=error.status_code)
+
+
+async def _internal(request: Request, error: Exception) -> JSONResponse:
+    log.error("request failed", exc_info=error)
+    return respond(DiplophraseError("The service failed on this request; its log says why."))
+
+
+class BodyLimit:
+    """Refuse bodies over `max_bytes`, by the header at once or while they arrive."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            await respond(self._error(int(declared)))(scope, receive, send)
+            return
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.max_bytes:
+                raise self._error(read)
+            return message
+
+        await self.app(scope, limited, send)
+
+    def _error(self, size: int) -> DiplophraseError:
+        message = (
+            f"The body has {size} bytes or more; {self.max_bytes} are allowed. "
+            f"Send fewer texts at a time."
+        )
+        return DiplophraseError(message, kind="body_too_large")

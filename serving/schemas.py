@@ -1,0 +1,129 @@
+"""What requests and answers look like; `/docs` is made from these."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+class ClassifyRequest(BaseModel):
+    """Texts to label: a sentence each."""
+
+    model_config = _STRICT
+
+    texts: Annotated[list[str], Field(min_length=1, description="sentences, one result for each")]
+    evidence: bool = Field(True, description="give the words that earned each label")
+    scores: bool = Field(False, description="give the calibrated scores of all labels")
+
+
+class StatementRequest(BaseModel):
+    """A whole statement, split into sentences by the service."""
+
+    model_config = _STRICT
+
+    text: str = Field(description="the statement")
+    id: str | None = Field(None, max_length=200, description="given back in the answer")
+    evidence: bool = Field(True, description="give the words that earned each label")
+
+
+class EvidenceOut(BaseModel):
+    """The words that earned a label: offsets count Unicode code points of the text."""
+
+    start: int
+    end: int
+    text: str
+
+
+class LabelOut(BaseModel):
+    """A label given, with its calibrated probability."""
+
+    id: str
+    score: float
+    evidence: EvidenceOut | None = None
+    tier: str | None = None
+    taiwan_formula: list[str] | None = None
+
+
+class ResultOut(BaseModel):
+    """What the model says of one text; `truncated` if it was too long to be read to its end."""
+
+    labels: list[LabelOut]
+    speaker: str
+    model_version: str
+    truncated: bool
+    scores: dict[str, float] | None = None
+
+
+class ClassifyResponse(BaseModel):
+    """One result for each text, in order."""
+
+    model_version: str
+    results: list[ResultOut]
+
+
+class SentenceOut(ResultOut):
+    """A sentence of a statement: `text` is `statement[start:end]` in code points."""
+
+    start: int
+    end: int
+    text: str
+
+
+class LabelSummary(BaseModel):
+    """How often a label occurs in a statement, how surely, and in which sentences."""
+
+    sentences: list[int]
+    count: int
+    max_score: float
+
+
+class StatementResponse(BaseModel):
+    """The sentences of a statement with their labels, and the whole summed up by label."""
+
+    id: str | None
+    model_version: str
+    sentences: list[SentenceOut]
+    summary: dict[str, LabelSummary]
+
+
+class LabelInfo(BaseModel):
+    """A label of the codebook, with the score from which this model gives it."""
+
+    id: str
+    name: str
+    definition: str
+    threshold: float
+
+
+class LabelsResponse(BaseModel):
+    """The labels that this model knows, in their fixed order."""
+
+    model_version: str
+    codebook_version: str
+    labels: list[LabelInfo]
+
+
+class ErrorDetail(BaseModel):
+    """One fault of a request."""
+
+    field: str
+    index: int | None
+    found: str
+    rule: str
+
+
+class ErrorBody(BaseModel):
+    """What went wrong: a kind for programs, a message for people, every fault."""
+
+    kind: str
+    message: str
+    details: list[ErrorDetail]
+
+
+class ErrorResponse(BaseModel):
+    """The one body of every failed request."""
+
+    error: ErrorBody
