@@ -34,7 +34,7 @@ def read_grade(attribute: GradeAttribute, text: str, start: int, end: int) -> st
             attribute, match["after"] or ""
         )
         words = list(dict.fromkeys(words))
-        if not words:
+        if not words and not match["tail"]:
             continue
         parts = [*words, attribute.canonical_noun]
         if match["tail"]:

@@ -61,7 +61,7 @@ class BundleConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int
-    model_version: str
+    model_version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")  # a folder name
     codebook_version: str
     codebook_hash: str
     labels: Annotated[tuple[BundleLabel, ...], Field(min_length=1)]

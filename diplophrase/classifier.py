@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from diplophrase.errors import BundleError, Detail, InvalidRequest
 MAX_BATCH_TEXTS = 16
 MAX_BATCH_TOKENS = 512  # padded; one longer text still runs alone
 _WORD = re.compile(r"\w+(?:[-’'&./]\w+)*")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a character: no UTF-8, and no tokens
 
 Floats = npt.NDArray[np.float32]
 
@@ -85,13 +87,14 @@ class Raw:
 class Classifier:
     """A loaded bundle. Not tied to a thread; `classify` may be called from several."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
-        """Open the network; `threads` are used inside one call.
+    def __init__(self, bundle: Bundle, *, threads: int = 1, runners: int = 1) -> None:
+        """Open the network; `runners` batches run at once, each with `threads` threads.
 
         Raises:
             BundleError: if the network or the tokenizer does not open or does not fit the config.
         """
         self.bundle = bundle
+        self._runners = runners
         self.config = bundle.config
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -127,9 +130,9 @@ class Classifier:
                 )
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 1) -> Classifier:
+    def load(cls, path: str | Path, *, threads: int = 1, runners: int = 1) -> Classifier:
         """Verify the bundle in the folder `path` and open it."""
-        return cls(load_bundle(path), threads=threads)
+        return cls(load_bundle(path), threads=threads, runners=runners)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -146,7 +149,7 @@ class Classifier:
         encodings = self.encode(texts)
         raws = self.run(encodings)
         return [
-            self._decide(text, encoding, raw, evidence)
+            self.decide(text, encoding, raw, evidence=evidence)
             for text, encoding, raw in zip(texts, encodings, raws, strict=True)
         ]
 
@@ -159,12 +162,19 @@ class Classifier:
         """Run the network over `encodings` in batches of similar length; order is kept."""
         raws: list[Raw | None] = [None] * len(encodings)
         lengths = [len(encoding.ids) for encoding in encodings]
-        for rows in plan_batches(lengths):
-            for row, raw in zip(rows, self._run_batch([encodings[i] for i in rows]), strict=True):
+        plan = list(plan_batches(lengths))
+        batches = [[encodings[row] for row in rows] for rows in plan]
+        if self._runners > 1 and len(batches) > 1:
+            with ThreadPoolExecutor(self._runners) as pool:
+                answers = list(pool.map(self._run_batch, batches))
+        else:
+            answers = [self._run_batch(batch) for batch in batches]
+        for rows, answer in zip(plan, answers, strict=True):
+            for row, raw in zip(rows, answer, strict=True):
                 raws[row] = raw
         return [raw for raw in raws if raw is not None]
 
-    def _run_batch(self, batch: Sequence[Encoding]) -> Iterator[Raw]:
+    def _run_batch(self, batch: Sequence[Encoding]) -> list[Raw]:
         width = max(len(encoding.ids) for encoding in batch)
         ids = np.zeros((len(batch), width), dtype=np.int64)
         mask = np.zeros((len(batch), width), dtype=np.int64)
@@ -174,16 +184,19 @@ class Classifier:
         names = ["logits", "evidence", "speaker", "sentence_embedding"]
         outputs = self._session.run(names, {"input_ids": ids, "attention_mask": mask})
         logits, evidence, speaker, embedding = outputs
-        for row, encoding in enumerate(batch):
-            length = len(encoding.ids)
-            yield Raw(logits[row], evidence[row, :, :length], speaker[row], embedding[row])
+        lengths = [len(encoding.ids) for encoding in batch]
+        return [
+            Raw(logits[row], evidence[row, :, :length], speaker[row], embedding[row])
+            for row, length in enumerate(lengths)
+        ]
 
     def scores(self, logits: Floats) -> Floats:
         """Turn logits [..., L] into calibrated probabilities of the same shape."""
         margins = np.clip(self._slopes * logits + self._intercepts, -60.0, 60.0)
         return np.asarray(1.0 / (1.0 + np.exp(-margins)), dtype=np.float32)
 
-    def _decide(self, text: str, encoding: Encoding, raw: Raw, evidence: bool) -> Result:
+    def decide(self, text: str, encoding: Encoding, raw: Raw, *, evidence: bool) -> Result:
+        """Turn the network's output for `text` into labels, speaker and attributes."""
         scores = self.scores(raw.logits)
         hits = []
         for index in np.flatnonzero(scores >= self._thresholds):
@@ -212,7 +225,7 @@ def _round(score: float) -> float:
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Refuse lists that hold anything but non-blank text; every bad item is named."""
+    """Refuse lists that hold anything but non-blank Unicode text; every bad item is named."""
     details = []
     for index, text in enumerate(texts):
         if not isinstance(text, str):
@@ -220,6 +233,10 @@ def check_texts(texts: Sequence[str]) -> None:
         elif not text.strip():
             details.append(
                 Detail("texts", repr(text)[:40], "a text has a visible character", index)
+            )
+        elif half := _SURROGATE.search(text):
+            details.append(
+                Detail("texts", repr(half[0]), "a text has no half of a surrogate pair", index)
             )
     if details:
         raise InvalidRequest(

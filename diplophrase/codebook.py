@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,13 +44,11 @@ class GradeAttribute(BaseModel):
 
     def unknown_values(self, value: str) -> list[str]:
         """Return `value` in a list where it is not a canonical grade."""
-        words = set(self.words.values())
-        head, _, tail = value.partition(f" {self.canonical_noun}")
-        canonical = value.endswith((self.canonical_noun, *self.tails)) and (
-            all(word in words for word in head.split()) or head == self.canonical_noun
-        )
-        tail_known = not tail or any(tail.strip() == f"of {known}" for known in self.tails)
-        return [] if value == self.unspecified or (canonical and tail_known) else [value]
+        words = "|".join(re.escape(word) for word in self.words.values())
+        tails = "|".join(re.escape(tail) for tail in self.tails)
+        grade = rf"(?:(?:{words}) )*{self.canonical_noun}(?: of (?:{tails}))?"
+        canonical = value == self.unspecified or re.fullmatch(grade, value)
+        return [] if canonical else [value]
 
 
 class FormulaAttribute(BaseModel):
@@ -105,7 +104,7 @@ def load_codebook(path: str | Path) -> Codebook:
         codebook = Codebook.model_validate(content)
     except FileNotFoundError:
         raise InvalidData(
-            f"{path} is not there. Run in a clone, or name a codebook with --codebook."
+            f"{path} is not there. Run in a clone, or name the folder that holds it with --labels."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidData(f"{path} is not YAML: {error}") from None

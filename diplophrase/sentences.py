@@ -24,6 +24,8 @@ _NUMBERED = re.compile(  # abbreviations after which a number is a value, not a 
 _STARTS_ITEM = re.compile(r"[•▪◦*\-–—]\s|\(?(?:\d{1,3}|[a-z]|[ivx]{1,5})\s?[.)\-]")
 _CONTINUES = re.compile(r"[a-z/)\]}»”’,;]")
 _HAS_WORD = re.compile(r"\w")
+_LONG_RUN = re.compile(r"[!?]{20,}")  # nupunkt takes time in the square of their length
+_MIN_WRAP_WIDTH = 40  # shorter blocks are lists
 _MAX_WRAP_WIDTH = 120  # longer lines are paragraphs, not wrapped prose
 
 
@@ -97,7 +99,7 @@ def _soft_breaks(text: str, block: list[tuple[int, int]]) -> list[bool]:
         first_word = next_line.split(maxsplit=1)[0]
         full = len(block) > 2 and end - start + 1 + len(first_word) > width
         goes_on = next_line[0].islower() and text[end - 1] not in ".!?:"
-        wraps = width <= _MAX_WRAP_WIDTH and (full or goes_on)
+        wraps = width <= _MAX_WRAP_WIDTH and (goes_on or (full and width >= _MIN_WRAP_WIDTH))
         soft.append(wraps and not _STARTS_ITEM.match(next_line))
     return soft
 
@@ -106,7 +108,8 @@ def _split_paragraph(text: str, first: int, last: int) -> list[tuple[int, int]]:
     paragraph = text[first:last]
     spans: list[tuple[int, int]] = []
     pending: int | None = None  # start of a bare mark that waits for its sentence
-    for raw_start, raw_end in nupunkt.sent_spans(paragraph):
+    shown = _LONG_RUN.sub(lambda run: "_" * (len(run[0]) - 1) + run[0][-1], paragraph)
+    for raw_start, raw_end in nupunkt.sent_spans(shown):
         start, end = _strip(paragraph, raw_start, raw_end)
         if start == end:
             continue
