@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +38,19 @@ def predict_tfidf(
             LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000, random_state=seed)
         ),
     )
-    seen = targets.any(0)
+    return _predict_seen(model, list(texts), targets, list(unseen))
+
+
+def _predict_seen(
+    model: Any, known: Any, targets: npt.NDArray[np.float32], unseen: Any
+) -> npt.NDArray[np.bool_]:
+    """Fit `model` on the labels that occur in `targets` [N, L]; return the labels of `unseen`."""
     given = np.zeros((len(unseen), targets.shape[1]), dtype=bool)
+    seen = targets.any(0)
     if seen.any():
-        model.fit(list(texts), targets[:, seen])
-        # one label alone is answered as [M], several as [M, L]
-        predicted = model.predict(list(unseen)).reshape(len(unseen), -1)
-        given[:, seen] = predicted.astype(bool)
+        model.fit(known, targets[:, seen])
+        # scikit-learn answers one label alone as [M], several as [M, L]
+        given[:, seen] = model.predict(unseen).reshape(len(unseen), -1).astype(bool)
     return given
 
 
@@ -60,14 +67,10 @@ def predict_embedded(
     The embedding is the checkpoint's own: the mean of its token vectors, length 1.
     """
     embedded = embed([*texts, *unseen], base)
-    seen = targets.any(0)
     model = OneVsRestClassifier(
         LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000, random_state=seed)
     )
-    model.fit(embedded[: len(texts)], targets[:, seen])
-    given = np.zeros((len(unseen), targets.shape[1]), dtype=bool)
-    given[:, seen] = model.predict(embedded[len(texts) :]).astype(bool)
-    return given
+    return _predict_seen(model, embedded[: len(texts)], targets, embedded[len(texts) :])
 
 
 def embed(texts: Sequence[str], base: Path, *, max_tokens: int = 256) -> npt.NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diplophrase.codebook import Codebook
+from training.base import DEFAULT_BASE
 
 
 def render_card(version: str, codebook: Codebook, metrics: dict[str, Any]) -> str:
@@ -162,8 +163,10 @@ def _figures(measured: dict[str, Any], codebook: Codebook) -> str:
 
 {len(measured["folds"])} folds ({", ".join(map(str, measured["folds"]))} sentences); an event, its
 digest, reprints and near-duplicates stay in one fold; calibration and thresholds of a fold are
-fitted on the others. The lexicon (`training/lexicon.yaml`) and TF-IDF with logistic regression
-saw the same sentences. In percent.
+fitted on the others. Beside the model, on the same sentences: TF-IDF with logistic regression; a
+keyword lexicon (`training/lexicon.yaml`); and a set of 365 hand-made rules
+(`training/rules.yaml`). Lexicon and rules were written from the codebook without sight of labelled
+sentences. In percent.
 
 {figures_table(measured, codebook)}
 
@@ -227,6 +230,7 @@ def _shorten(text: str, limit: int = 220) -> str:
 def _run(metrics: dict[str, Any]) -> str:
     run, export = metrics["run"], metrics["export"]
     seed, epochs = run["seed"], run["config"]["epochs"]
+    base = "" if run["config"]["base"] == DEFAULT_BASE else " with the same `--base`"
     libraries = ", ".join(f"{name} {version}" for name, version in run["libraries"].items())
     return f"""## Run
 
@@ -235,4 +239,4 @@ Base checkpoint {run["config"]["base"]}, seed {seed}, {epochs} epochs, commit
 {export["onnx_gap"]:.1e} in probability; int8 against float32:
 {100 * export["int8_label_agreement"]:.2f}% of label decisions. {libraries}.
 
-Reproduce: `diplophrase train --seed {seed} --epochs {epochs}`."""
+Reproduce: `diplophrase train --seed {seed} --epochs {epochs}`{base}."""

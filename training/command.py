@@ -61,11 +61,17 @@ def run_training(
         bundle = train(paths, config, folds=folds, progress=show, name=name)
     metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
     if measured := metrics.get("cross_validation"):
-        Console().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))
+        _answers().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))
     messages.print(
         f"Wrote {bundle.path}. It answers after: diplophrase models promote {bundle.version}"
     )
     typer.echo(bundle.version)
+
+
+def _answers() -> Console:
+    """Return stdout, wide enough for the table where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=150)
 
 
 def _progress(console: Console) -> Progress:
@@ -93,7 +99,7 @@ def run_evaluation(*, data: Path, out: Path | None, labels: Path, models: Path) 
     _, base = find_base(DEFAULT_BASE)
     lexicon = load_lexicon(Path(__file__).parent / "lexicon.yaml")
     figures = evaluate_bundle(classifier, data, codebook, lexicon, annotations.all, base)
-    Console().print(Markdown(figures_table(figures, codebook)))
-    Console().print(Markdown(summary_lines(figures)))
+    _answers().print(Markdown(figures_table(figures, codebook)))
+    _answers().print(Markdown(summary_lines(figures)))
     if out is not None:
         save_figures(out, figures)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from diplophrase.annotations import Annotation
 from diplophrase.errors import InvalidData
 
 Span = tuple[int, int]  # first and past-the-last code point
@@ -132,3 +133,15 @@ def _compile(label: str, expressions: Sequence[str], bad: list[str]) -> tuple[re
 
 def _spans(patterns: Sequence[re.Pattern[str]], text: str) -> list[Span]:
     return [match.span() for pattern in patterns for match in pattern.finditer(text)]
+
+
+def rule_decisions(
+    notes: Sequence[Annotation], labels: Sequence[str]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return the labels [N, L] of the two lists in this folder: plain keywords, and long rules."""
+    texts = [note.text for note in notes]
+    files = {"lexicon": "lexicon.yaml", "rules": "rules.yaml"}
+    folder = Path(__file__).parent
+    return {
+        name: load_lexicon(folder / file).predict(texts, labels) for name, file in files.items()
+    }

@@ -20,7 +20,7 @@ def label_table(
     """Return support, precision, recall and F1 per label, micro, macro and exact match.
 
     `given` and `targets` are [N, L]. The macro figures are means over labels with
-    `min_support` positives or more.
+    `min_support` positives or more, and 0 where there is none.
     """
     given, targets = _multilabel(given), _multilabel(targets)
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -43,7 +43,7 @@ def label_table(
         "macro": dict(
             zip(
                 ("precision", "recall", "f1"),
-                _rounded([x[counted].mean() for x in (precision, recall, f1)]),
+                _rounded([_mean(x[counted]) for x in (precision, recall, f1)]),
                 strict=True,
             )
         ),
@@ -59,14 +59,18 @@ def _multilabel(table: Bools) -> Bools:
     return np.pad(table, ((0, 0), (0, 1)))
 
 
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else 0.0
+
+
 def _rounded(values: Sequence[float]) -> list[float]:
     return [round(float(value), 4) for value in values]
 
 
 def macro_f1(given: Bools, targets: Bools, min_support: int = 1) -> float:
-    """Return the mean F1 of the labels with `min_support` positives or more."""
+    """Return the mean F1 of the labels with `min_support` positives or more; 0 without any."""
     scores = f1_score(_multilabel(targets), _multilabel(given), average=None, zero_division=0)
-    return float(scores[:-1][targets.sum(0) >= min_support].mean())
+    return _mean(scores[:-1][targets.sum(0) >= min_support])
 
 
 def bootstrap_intervals(
@@ -82,7 +86,7 @@ def bootstrap_intervals(
         f1 = np.where(sizes > 0, 2 * hits / np.maximum(sizes, 1), 0.0)
         counted = targets[rows].any(0)
         micro = 2 * hits.sum() / max(int(sizes.sum()), 1)
-        draws.append([*f1, micro, f1[counted].mean()])
+        draws.append([*f1, micro, _mean(f1[counted])])
     low, high = np.percentile(np.array(draws), [2.5, 97.5], axis=0)
     names = [*labels, "micro", "macro"]
     return {name: _rounded([low[k], high[k]]) for k, name in enumerate(names)}

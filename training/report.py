@@ -82,9 +82,9 @@ def _evidence_quality(out: OutOfFold, codebook: Codebook) -> npt.NDArray[np.floa
 
 
 def baseline_decisions(
-    out: OutOfFold, extra: Sequence[Annotation], codebook: Codebook, lexicon: Lexicon, seed: int
+    out: OutOfFold, extra: Sequence[Annotation], codebook: Codebook, seed: int
 ) -> dict[str, Bools]:
-    """Return the labels [N, L] of the lexicon and of TF-IDF on the same folds and data."""
+    """Return the labels [N, L] of TF-IDF on the same folds and data."""
     texts = [annotation.text for annotation in out.annotations]
     targets = label_targets(out.annotations, codebook.ids)
     tfidf = np.zeros(targets.shape, dtype=bool)
@@ -94,7 +94,7 @@ def baseline_decisions(
         known_targets = np.concatenate([targets[seen], label_targets(extra, codebook.ids)])
         unseen = [texts[k] for k in np.flatnonzero(held)]
         tfidf[held] = predict_tfidf(known, known_targets, unseen, seed=seed)
-    return {"lexicon": lexicon.predict(texts, codebook.ids), "tfidf": tfidf}
+    return {"tfidf": tfidf}
 
 
 def cross_validation_report(

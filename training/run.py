@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from training.dataset import label_targets
 from training.finetune import TrainConfig
 from training.fit import Candidate, Recipe, data_hash, draft_bundle, fit_or_reuse
 from training.folds import assign_folds, group_events
-from training.lexicon import load_lexicon
+from training.lexicon import load_lexicon, rule_decisions
 from training.report import (
     CrossValidated,
     baseline_decisions,
@@ -96,25 +95,24 @@ def train(
         InvalidData: if an annotation breaks the codebook.
         TrainingError: if the export or the quantised network strays from what was trained.
     """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     started = datetime.now(UTC)
     data = read_data(paths)
     base, base_path = find_base(config.base)
     config = replace(config, base=str(base_path))
     recipe = Recipe(data.codebook, base, base_path)
     digest = data_hash(data.all)
-    metrics: dict[str, Any] = {"data": _describe_data(data, digest), "agreement": _agreement(paths)}
-    fitted = None
-    if folds:
-        out, decided = _measure(paths, data, recipe, config, folds, progress, metrics)
-        fitted = calibration.fit(out.logits(), label_targets(data.seeds, data.codebook.ids))
-        recipe = replace(recipe, evidence_threshold=decided.evidence_threshold)
     version = name or f"{started:%Y%m%d}-{digest[:8]}-s{config.seed}"
     if (paths.models / version).exists():
         raise TrainingError(
             f"{paths.models / version} exists; versions are never edited. "
             f"Give the new one a name with --name."
         )
+    metrics: dict[str, Any] = {"data": _describe_data(data, digest), "agreement": _agreement(paths)}
+    fitted = None
+    if folds:
+        out, decided = _measure(paths, data, recipe, config, folds, progress, metrics)
+        fitted = calibration.fit(out.logits(), label_targets(data.seeds, data.codebook.ids))
+        recipe = replace(recipe, evidence_threshold=decided.evidence_threshold)
     candidate = fit_or_reuse(
         recipe, data.all, config, paths.runs, lambda step: progress("final model", step)
     )
@@ -152,7 +150,8 @@ def _measure(
     out = cross_validate(recipe, data.seeds, data.extra, assigned, config, paths.runs, progress)
     decided = decide_out_of_fold(out, data.codebook)
     lexicon = load_lexicon(paths.training / "lexicon.yaml")
-    rivals = baseline_decisions(out, data.extra, data.codebook, lexicon, config.seed)
+    rivals = baseline_decisions(out, data.extra, data.codebook, config.seed)
+    rivals |= rule_decisions(data.seeds, data.codebook.ids)
     metrics["cross_validation"] = cross_validation_report(
         out, decided, rivals, data.codebook, lexicon, config.seed
     )

@@ -1,0 +1,145 @@
+"""The keyword lexicon: what it finds, and what is wrong with a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from training_fixtures import make_note
+
+from diplophrase.codebook import load_codebook
+from diplophrase.errors import InvalidData
+from training.lexicon import Lexicon, load_lexicon, rule_decisions
+
+ROOT = Path(__file__).parents[2]
+
+FILE = r"""
+version: 1
+labels:
+  harbour:
+    match: ['\bharbours?\b', '\b(?:old|new) (?:harbours?|ports?)\b', '\bports?\b']
+    unless: ['\bpasta port\b', '\bport of call\b']
+  school:
+    match: ['\bschools? of \w+', '\bschools?\b']
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lexicon.yaml"
+
+
+@pytest.fixture
+def lexicon(path: Path) -> Lexicon:
+    path.write_text(FILE, encoding="utf-8")
+    return load_lexicon(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("Rain fell on the hills.", {}),
+        ("The HARBOUR opens.", {"harbour": "HARBOUR"}),
+        ("A port, then the new harbour.", {"harbour": "new harbour"}),
+        ("One port and one port more.", {"harbour": "port"}),
+        ("The old port has a school of art.", {"harbour": "old port", "school": "school of art"}),
+        ("Shanghai is a port of call.", {}),
+        ("A port of call and the old port.", {"harbour": "old port"}),
+        ("An old port of call, a harbour.", {"harbour": "harbour"}),
+        ("🚢 Le café, the port", {"harbour": "port"}),
+        ("A seaport and preschooling.", {}),
+    ],
+)
+def test_the_longest_phrase_that_nothing_bars_is_found(
+    lexicon: Lexicon, text: str, phrases: dict[str, str]
+):
+    spans = lexicon.find(text)
+    assert {label: text[start:end] for label, (start, end) in spans.items()} == phrases
+
+
+def test_of_phrases_of_one_length_the_first_counts(lexicon: Lexicon):
+    assert lexicon.find("One port and one port more.") == {"harbour": (4, 8)}
+
+
+def test_an_exception_beside_a_phrase_does_not_bar_it(path: Path):
+    path.write_text("version: 1\nlabels: {a: {match: ['port'], unless: ['the ', ' call']}}")
+    assert load_lexicon(path).find("the port call") == {"a": (4, 8)}
+
+
+def test_labels_are_given_in_the_order_asked_for(lexicon: Lexicon):
+    texts = ["A school.", "A port.", "Rain.", "A school by the harbour."]
+    given = lexicon.predict(texts, ["school", "harbour"])
+    assert given.tolist() == [[True, False], [False, True], [False, False], [True, True]]
+    assert lexicon.predict(texts, ["harbour"]).tolist() == [[False], [True], [False], [True]]
+    assert lexicon.predict([], ["harbour"]).shape == (0, 1)
+
+
+def test_labels_without_expressions_are_named(lexicon: Lexicon):
+    message = r"^The lexicon has no label 'river', 'bridge'\. It has: harbour, school\. Add"
+    with pytest.raises(InvalidData, match=message):
+        lexicon.predict(["A port."], ["river", "harbour", "bridge"])
+
+
+def test_a_missing_file_is_named(path: Path):
+    with pytest.raises(InvalidData, match=r"lexicon\.yaml is not there\. Name the lexicon's file"):
+        load_lexicon(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("labels: [", r"lexicon\.yaml is not YAML: "),
+        ("", r"(?s)breaks the lexicon's schema:.*valid dictionary"),
+        ("version: 2\nlabels: {a: {match: [b]}}", r"(?s)schema:\n  version: Input should be 1$"),
+        ("version: 1\nlabels: {}", r"(?s)schema:\n  labels: Dictionary should have at least 1"),
+        ("version: 1\nlabels: {a: {match: []}}", r"(?s)\n  labels\.a\.match: Tuple should have"),
+        ("version: 1\nlabels: {a: {unless: [b]}}", r"(?s)\n  labels\.a\.match: Field required"),
+        (
+            "version: 1\nextra: 2\nlabels: {a: {match: [b], until: [c]}}",
+            r"(?s)\n  labels\.a\.until: Extra inputs.*\n  extra: Extra inputs",
+        ),
+    ],
+)
+def test_a_file_that_breaks_the_schema_is_refused_with_every_fault(
+    path: Path, content: str, message: str
+):
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InvalidData, match=message):
+        load_lexicon(path)
+
+
+def test_every_expression_that_does_not_compile_is_named(path: Path):
+    path.write_text(
+        "version: 1\n"
+        "labels:\n"
+        "  a: {match: ['b(', 'fine']}\n"
+        "  c: {match: ['d'], unless: ['[e']}\n"
+        "  f: {match: ['g*']}\n"
+    )
+    message = (
+        r"(?s)expressions that do not compile:\n"
+        r"  a: 'b\(': missing \).*\n"
+        r"  c: '\[e': unterminated character set.*\n"
+        r"  f: 'g\*': it matches the empty text$"
+    )
+    with pytest.raises(InvalidData, match=message):
+        load_lexicon(path)
+
+
+@pytest.mark.parametrize("name", ["lexicon.yaml", "rules.yaml"])
+def test_the_lists_of_the_project_have_the_labels_of_the_codebook(name: str):
+    found = load_lexicon(ROOT / "training" / name)
+    codebook = load_codebook(ROOT / "labels" / "codebook.yaml")
+    assert sorted(found.rules) == sorted(codebook.ids)
+
+
+def test_both_lists_of_the_project_decide_on_the_same_sentences():
+    labels = ("belt_and_road", "taiwan_one_china")
+    texts = ("It rains.", "Fiji keeps to the one-China principle.", "It joined the Belt and Road.")
+    notes = [make_note(str(number), text) for number, text in enumerate(texts)]
+    expected = [[False, False], [False, True], [True, False]]
+    decided = rule_decisions(notes, labels)
+    assert {name: given.tolist() for name, given in decided.items()} == {
+        "lexicon": expected,
+        "rules": expected,
+    }
