@@ -4,6 +4,6 @@ from importlib.util import find_spec
 
 from diplophrase.errors import MissingExtra
 
-for _package in ("fastapi", "uvicorn"):
+for _package in ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"):
     if find_spec(_package) is None:
         raise MissingExtra("serving", "serve", _package)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Any
+import signal
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 
 from diplophrase import __version__
 from diplophrase.bundle import current_bundle
-from diplophrase.classifier import Classifier, Result
+from diplophrase.classifier import Result
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 from diplophrase.sentences import split_sentences
 from diplophrase.settings import Settings
+from serving.engine import Engine
 from serving.errors import BodyLimit, install_errors
+from serving.headers import add_headers
+from serving.keys import install_keys
+from serving.logs import Observe
+from serving.metrics import Metrics, add_metrics
 from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -26,33 +33,9 @@ from serving.schemas import (
     StatementRequest,
     StatementResponse,
 )
+from serving.swap import ModelWatcher
 
-_WARM_UP = ("A short text.", "A longer text of some more words, as statements have them, " * 4)
-
-
-class Engine:
-    """The loaded model and the one thread that runs it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.classifier = Classifier.load(current_bundle(settings.models), threads=settings.threads)
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="classifier")
-        self.ready = False
-
-    def warm_up(self) -> None:
-        """Run the network once on a short and a long text."""
-        self.classifier.classify(_WARM_UP)
-        self.ready = True
-
-    async def classify(self, texts: Sequence[str], *, evidence: bool) -> list[Result]:
-        """Label `texts` in the worker thread; the event loop stays free."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._worker, lambda: self.classifier.classify(texts, evidence=evidence)
-        )
-
-    def close(self) -> None:
-        self.ready = False
-        self._worker.shutdown()
+T = TypeVar("T")
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -61,19 +44,23 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         BundleError: at start-up, if the bundle that CURRENT names is not whole.
     """
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = Engine(settings)
-        app.state.engine = engine
-        engine.warm_up()
-        yield
-        engine.close()
+        engine = Engine.open(settings, current_bundle(settings.models), metrics)
+        watcher = ModelWatcher(engine)
+        app.state.engine, app.state.watcher = engine, watcher
+        following = asyncio.create_task(watcher.follow())
+        with _woken_by_sighup(watcher):
+            yield
+        following.cancel()
+        await asyncio.to_thread(engine.close)
 
     failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse} for status in (400, 413, 422)
+        status: {"model": ErrorResponse} for status in (400, 413, 422, 429, 504)
     }
-    app = FastAPI(
+    app = FastAPIOffline(  # its /docs needs no internet
         title="diplophrase",
         version=__version__,
         summary="Labels the set phrases of diplomatic statements, sentence by sentence.",
@@ -83,7 +70,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     install_errors(app)
+    install_keys(app, settings.keys)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Observe, metrics=metrics)
+    add_headers(app, origins=settings.cors_origins)
+    add_metrics(app, metrics)
     _add_classify(app, settings)
     _add_labels(app)
     _add_health(app)
@@ -93,6 +84,39 @@ def create_app(settings: Settings) -> FastAPI:
 def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
+
+
+@contextmanager
+def _woken_by_sighup(watcher: ModelWatcher) -> Iterator[None]:
+    """Let SIGHUP look at CURRENT; only the main thread may hear signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, watcher.wake)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, and give it up when the client hangs up."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise DiplophraseError("The client hung up before the answer.", kind="client_gone")
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def check_sizes(texts: Sequence[str], settings: Settings) -> None:
@@ -125,12 +149,13 @@ def check_sizes(texts: Sequence[str], settings: Settings) -> None:
 def _add_classify(app: FastAPI, settings: Settings) -> None:
     @app.post("/v1/classify", response_model=ClassifyResponse, summary="Label sentences")
     async def classify(body: ClassifyRequest, request: Request) -> JSONResponse:
+        request.state.texts = len(body.texts)
         check_sizes(body.texts, settings)
-        engine = _engine(request)
-        results = await engine.classify(body.texts, evidence=body.evidence)
+        results = await _while_connected(
+            request, _engine(request).classify(body.texts, evidence=body.evidence)
+        )
         answers = [result.to_dict(scores=body.scores) for result in results]
-        version = engine.classifier.bundle.version
-        return JSONResponse({"model_version": version, "results": answers})
+        return JSONResponse({"model_version": results[0].model_version, "results": answers})
 
     @app.post("/v1/statements", response_model=StatementResponse, summary="Label a statement")
     async def statements(body: StatementRequest, request: Request) -> JSONResponse:
@@ -139,17 +164,19 @@ def _add_classify(app: FastAPI, settings: Settings) -> None:
             rule = f"a statement has a visible character and at most {limit} characters"
             detail = Detail("text", f"{len(body.text)} characters", rule)
             raise InvalidRequest(f"text: found {detail.found}; {rule}.", details=[detail])
-        sentences = split_sentences(body.text)
-        engine = _engine(request)
+        sentences = await asyncio.to_thread(split_sentences, body.text)
         texts = [sentence.text for sentence in sentences]
-        results = await engine.classify(texts, evidence=body.evidence)
+        request.state.texts = len(texts)
+        results = await _while_connected(
+            request, _engine(request).classify(texts, evidence=body.evidence)
+        )
         rows = [
             {"start": sentence.start, "end": sentence.end, "text": sentence.text} | result.to_dict()
             for sentence, result in zip(sentences, results, strict=True)
         ]
         answer = {
             "id": body.id,
-            "model_version": engine.classifier.bundle.version,
+            "model_version": results[0].model_version,
             "sentences": rows,
             "summary": summarise(results),
         }
@@ -187,8 +214,13 @@ def _add_health(app: FastAPI) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz", summary="The model is loaded and warmed up")
-    async def readyz(request: Request) -> dict[str, str]:
+    async def readyz(request: Request) -> dict[str, str | None]:
         engine = getattr(request.app.state, "engine", None)
         if engine is None or not engine.ready:
-            raise DiplophraseError("The model is not loaded yet. Try again.", kind="not_ready")
-        return {"status": "ready", "model_version": engine.classifier.bundle.version}
+            raise DiplophraseError(
+                "The model is not loaded, or a thread that runs it has ended. The log says why.",
+                kind="not_ready",
+            )
+        version = engine.classifier.bundle.version
+        refused = request.app.state.watcher.refused
+        return {"status": "ready", "model_version": version, "refused_model": refused}

@@ -37,7 +37,8 @@ def install_errors(app: FastAPI) -> None:
 
 def respond(error: DiplophraseError) -> JSONResponse:
     """Return the error body with the status of its kind."""
-    return JSONResponse(error.body(), status_code=error.status)
+    headers = {"Retry-After": "1"} if error.kind == "overloaded" else None
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:

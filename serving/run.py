@@ -10,6 +10,7 @@ import uvicorn
 from diplophrase.bundle import current_bundle, load_bundle
 from diplophrase.settings import Settings
 from serving.app import create_app
+from serving.logs import log_config
 
 
 def serve(settings: Settings) -> None:
@@ -24,7 +25,8 @@ def serve(settings: Settings) -> None:
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        log_level="info",
+        log_config=log_config(),
+        access_log=False,
         server_header=False,
     )
 

@@ -1,0 +1,223 @@
+"""The loaded model, the queue before it, and the threads that run it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenizers import Encoding
+
+from diplophrase.classifier import Classifier, Raw, Result
+from diplophrase.errors import DiplophraseError
+from diplophrase.settings import Settings
+from serving.batching import FairQueue, collect_batch
+from serving.logs import request_id as current_request_id
+from serving.metrics import Metrics
+
+log = logging.getLogger("diplophrase.serving")
+
+_WARM_UP = ("A short text.", "A longer text of some more words, as statements have them, " * 4)
+_LOOK_AHEAD = 256  # waiting texts among which a batch is chosen
+_FEW = 8  # texts that are tokenised at once; more go to a thread, the event loop stays free
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One text that waits for the network, and the future that gets its answer."""
+
+    classifier: Classifier
+    encoding: Encoding
+    answer: asyncio.Future[Raw]
+    loop: asyncio.AbstractEventLoop
+    abandoned: bool = False
+    queued_s: float = field(default_factory=time.perf_counter)
+    request_id: str | None = field(default_factory=current_request_id.get)
+
+    def resolve(self, raw: Raw | None, error: Exception | None = None) -> None:
+        """Hand the answer, or the error, to the event loop; safe from any thread."""
+        self.loop.call_soon_threadsafe(self._settle, raw, error)
+
+    def _settle(self, raw: Raw | None, error: Exception | None) -> None:
+        if self.answer.done():
+            return
+        if raw is not None:
+            self.answer.set_result(raw)
+        else:
+            self.answer.set_exception(error or RuntimeError("no answer"))
+
+
+@dataclass(slots=True)
+class Engine:
+    """Runs texts of many requests together, in batches of like length.
+
+    `runners` threads take batches as soon as they are free; there is no waiting window. All
+    share one network, whose session may run in several threads at once.
+    """
+
+    settings: Settings
+    classifier: Classifier
+    metrics: Metrics
+    in_flight: int = 0
+    _queue: FairQueue[Ticket] = field(default_factory=FairQueue)
+    _ready: threading.Condition = field(default_factory=threading.Condition)
+    _closing: bool = False
+    _runners: list[threading.Thread] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, settings: Settings, bundle: Path, metrics: Metrics) -> Engine:
+        """Load the bundle, warm it up and start the runners.
+
+        Raises:
+            BundleError: if the bundle is not whole.
+        """
+        engine = cls(settings, load_warm(bundle, settings, metrics), metrics)
+        metrics.model_in_use(engine.classifier.bundle.version, engine.classifier.labels)
+        metrics.watch(waiting=lambda: len(engine._queue), in_flight=lambda: engine.in_flight)
+        for number in range(settings.runners):
+            name = f"runner-{number}"
+            runner = threading.Thread(target=engine._run, name=name, daemon=True)
+            runner.start()
+            engine._runners.append(runner)
+        return engine
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether every runner is alive."""
+        return not self._closing and all(runner.is_alive() for runner in self._runners)
+
+    def close(self) -> None:
+        """Let the runners finish what waits, then end them."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify_all()
+        for runner in self._runners:
+            runner.join(timeout=self.settings.deadline_s)
+
+    async def classify(self, texts: Sequence[str], *, evidence: bool) -> list[Result]:
+        """Label `texts`, all with the same model.
+
+        Raises:
+            DiplophraseError: `overloaded` at once if too many texts are in flight, `deadline` if
+                the answer takes longer than the settings allow.
+        """
+        classifier = self.classifier
+        async with self._admitted(len(texts)):
+            try:
+                async with asyncio.timeout(self.settings.deadline_s):
+                    return await self._answer(classifier, texts, evidence)
+            except TimeoutError:
+                raise DiplophraseError(
+                    f"No answer within {self.settings.deadline_s:g} s. Send fewer texts at a time "
+                    f"or try again later.",
+                    kind="deadline",
+                ) from None
+
+    @asynccontextmanager
+    async def _admitted(self, texts: int) -> AsyncIterator[None]:
+        limit = self.settings.max_in_flight
+        if self._closing or self.in_flight + texts > limit:
+            reason = "is stopping" if self._closing else f"holds {self.in_flight} texts in flight"
+            raise DiplophraseError(
+                f"The service {reason} and takes at most {limit}. Try again in a second.",
+                kind="overloaded",
+            )
+        self.in_flight += texts
+        try:
+            yield
+        finally:
+            self.in_flight -= texts
+
+    async def _answer(
+        self, classifier: Classifier, texts: Sequence[str], evidence: bool
+    ) -> list[Result]:
+        started = time.perf_counter()
+        if len(texts) <= _FEW:
+            encodings = classifier.encode(texts)
+        else:
+            encodings = await asyncio.to_thread(classifier.encode, texts)
+        self.metrics.tokenised(time.perf_counter() - started)
+        loop = asyncio.get_running_loop()
+        tickets = [
+            Ticket(classifier, encoding, loop.create_future(), loop) for encoding in encodings
+        ]
+        with self._ready:
+            self._queue.extend(tickets)
+            self._ready.notify_all()
+        try:
+            raws = await asyncio.gather(*(ticket.answer for ticket in tickets))
+        finally:
+            for ticket in tickets:
+                ticket.abandoned = True  # harmless when answered; saves the work when not
+        results = [
+            classifier.decide(text, encoding, raw, evidence=evidence)
+            for text, encoding, raw in zip(texts, encodings, raws, strict=True)
+        ]
+        self.metrics.labels_given(hit.id for result in results for hit in result.labels)
+        return results
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            if batch:
+                run_batch(batch, self.metrics)
+
+    def _next_batch(self) -> list[Ticket] | None:
+        """Wait for texts and take a batch of one model; None ends the runner."""
+        with self._ready:
+            while not len(self._queue) and not self._closing:
+                self._ready.wait()
+            if not len(self._queue):
+                return None
+            urgent = self._queue.peek(_LOOK_AHEAD)
+            if stale := {id(ticket) for ticket in urgent if ticket.abandoned}:
+                self._queue.drop(stale)
+                urgent = self._queue.peek(_LOOK_AHEAD)
+            if not urgent:
+                return []
+            same = [k for k, t in enumerate(urgent) if t.classifier is urgent[0].classifier]
+            lengths = [len(urgent[row].encoding.ids) for row in same]
+            chosen = collect_batch(
+                lengths,
+                max_texts=self.settings.batch_texts,
+                max_tokens=self.settings.batch_tokens,
+            )
+            return self._queue.take(_LOOK_AHEAD, [same[row] for row in chosen])
+
+
+def load_warm(bundle: Path, settings: Settings, metrics: Metrics) -> Classifier:
+    """Load a bundle and run it once on a short and a long text.
+
+    Raises:
+        BundleError: if the bundle is not whole.
+    """
+    with metrics.loading():
+        classifier = Classifier.load(bundle, threads=settings.threads)
+        classifier.classify(_WARM_UP)
+    return classifier
+
+
+def run_batch(batch: Sequence[Ticket], metrics: Metrics) -> None:
+    """Run a batch and answer its tickets; if it fails, each text runs singly once."""
+    started = time.perf_counter()
+    try:
+        raws = batch[0].classifier.run([ticket.encoding for ticket in batch])
+    except Exception as error:  # whatever the network raises must reach the one it concerns
+        if len(batch) == 1:
+            log.error("a text failed", exc_info=error, extra={"request_id": batch[0].request_id})
+            batch[0].resolve(None, error)
+            return
+        for ticket in batch:
+            run_batch([ticket], metrics)
+        return
+    metrics.batch_ran(
+        waits_s=[started - ticket.queued_s for ticket in batch],
+        padded_tokens=len(batch) * max(len(ticket.encoding.ids) for ticket in batch),
+        inference_s=time.perf_counter() - started,
+    )
+    for ticket, raw in zip(batch, raws, strict=True):
+        ticket.resolve(raw)
