@@ -14,6 +14,7 @@ from rich.table import Table
 from diplophrase import __version__
 from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Classifier, Result
+from diplophrase.command.keys import keys_app
 from diplophrase.command.labels import labels_app
 from diplophrase.command.models import models_app
 from diplophrase.errors import DiplophraseError, InvalidRequest
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(labels_app, name="labels")
 app.add_typer(models_app, name="models")
+app.add_typer(keys_app, name="keys")
 messages = Console(stderr=True)
 
 Models = Annotated[Path, typer.Option(help="Folder of bundles, with CURRENT.")]
@@ -69,7 +71,7 @@ def classify(
 ) -> None:
     """Label sentences given as arguments, in a file, or on stdin (one a line)."""
     sentences = _gather_texts(texts or [], file)
-    classifier = Classifier.load(current_bundle(models), threads=2)
+    classifier = Classifier.load(current_bundle(models), runners=2)
     results = classifier.classify(sentences)
     if as_json:
         for text, result in zip(sentences, results, strict=True):
