@@ -235,7 +235,7 @@ def _run(metrics: dict[str, Any]) -> str:
     return f"""## Run
 
 Base checkpoint {run["config"]["base"]}, seed {seed}, {epochs} epochs, commit
-`{run["git_commit"][:12]}`, {run["minutes"]} minutes. ONNX against torch:
+`{run["git_commit"][:12]}`. ONNX against torch:
 {export["onnx_gap"]:.1e} in probability; int8 against float32:
 {100 * export["int8_label_agreement"]:.2f}% of label decisions. {libraries}.
 

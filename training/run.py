@@ -248,7 +248,6 @@ def _manifest(
         "config": {**config.to_dict(), "base": base},
         "libraries": {name: package_version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
-        "minutes": round((datetime.now(UTC) - started).total_seconds() / 60, 1),
     }
 
 

@@ -76,7 +76,6 @@ METRICS: dict[str, Any] = {
         "config": {"base": "tiny/base", "epochs": 4},
         "seed": 7,
         "git_commit": "abcdef0123456789",
-        "minutes": 12.5,
         "libraries": {"torch": "2.0", "onnx": "1.0"},
     },
 }
@@ -155,7 +154,7 @@ def test_the_parts_stand_in_their_order():
         "| 0.3 to 0.4 | 12 | 0.346 | 0.250 |",
         "9 wrong decisions out of fold",
         "- `river` missed (score 0.46, s01): “A river runs by.” It is no topic here.",
-        "Base checkpoint tiny/base, seed 7, 4 epochs, commit `abcdef012345`, 12.5 minutes.",
+        "Base checkpoint tiny/base, seed 7, 4 epochs, commit `abcdef012345`.",
         "ONNX against torch: 1.5e-06 in probability; int8 against float32: 99.88% of label "
         "decisions.",
         "torch 2.0, onnx 1.0. Reproduce: `diplophrase train --seed 7 --epochs 4` with the same `--base`.",
