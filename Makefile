@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: serve test check train clean
+.PHONY: serve test lint check train image-steps clean
 
 serve: .venv/.serve
 	$(BIN)/diplophrase serve
@@ -11,12 +11,16 @@ serve: .venv/.serve
 test: .venv/.dev
 	$(BIN)/pytest
 
-check: .venv/.dev
+lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/diplophrase labels check
-	$(BIN)/pytest
+
+check: lint test
+
+image-steps:
+	PYTHON=$(PYTHON) tests/e2e/build_image_steps.sh
 
 train: .venv/.dev
 	$(BIN)/diplophrase train
