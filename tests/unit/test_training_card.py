@@ -157,7 +157,8 @@ def test_the_parts_stand_in_their_order():
         "Base checkpoint tiny/base, seed 7, 4 epochs, commit `abcdef012345`.",
         "ONNX against torch: 1.5e-06 in probability; int8 against float32: 99.88% of label "
         "decisions.",
-        "torch 2.0, onnx 1.0. Reproduce: `diplophrase train --seed 7 --epochs 4` with the same `--base`.",
+        "torch 2.0, onnx 1.0. Reproduce: `diplophrase train --seed 7 --epochs 4` with the same "
+        "`--base`.",
     ],
 )
 def test_every_figure_is_on_the_card(sentence: str):
