@@ -175,14 +175,8 @@ class Classifier:
         return [raw for raw in raws if raw is not None]
 
     def _run_batch(self, batch: Sequence[Encoding]) -> list[Raw]:
-        width = max(len(encoding.ids) for encoding in batch)
-        ids = np.zeros((len(batch), width), dtype=np.int64)
-        mask = np.zeros((len(batch), width), dtype=np.int64)
-        for row, encoding in enumerate(batch):
-            ids[row, : len(encoding.ids)] = encoding.ids
-            mask[row, : len(encoding.ids)] = 1
         names = ["logits", "evidence", "speaker", "sentence_embedding"]
-        outputs = self._session.run(names, {"input_ids": ids, "attention_mask": mask})
+        outputs = self._session.run(names, pad(batch))
         logits, evidence, speaker, embedding = outputs
         lengths = [len(encoding.ids) for encoding in batch]
         return [
@@ -245,6 +239,17 @@ def check_texts(texts: Sequence[str]) -> None:
             f"{', '.join(str(detail.index) for detail in details[:20])}.",
             details=details,
         )
+
+
+def pad(encodings: Sequence[Encoding]) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the encodings as one padded batch of token ids and mask, both [B, T]."""
+    width = max(len(encoding.ids) for encoding in encodings)
+    ids = np.zeros((len(encodings), width), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding.ids)] = encoding.ids
+        mask[row, : len(encoding.ids)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 def plan_batches(lengths: Sequence[int]) -> Iterator[list[int]]:

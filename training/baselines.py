@@ -16,8 +16,7 @@ from sklearn.pipeline import make_pipeline
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from diplophrase.classifier import plan_batches
-from training.export import pad
+from diplophrase.classifier import pad, plan_batches
 
 
 def predict_tfidf(

@@ -27,6 +27,7 @@ from onnxruntime.quantization import (
 )
 from tokenizers import Encoding
 
+from diplophrase.classifier import pad
 from diplophrase.errors import TrainingError
 from training.model import PhraseModel
 
@@ -66,17 +67,6 @@ def export_onnx(model: PhraseModel, path: Path) -> None:
         del node.metadata_props[:]  # source lines of the exporting machine
         node.doc_string = ""
     onnx.save(graph, path)
-
-
-def pad(encodings: Sequence[Encoding]) -> Feed:
-    """Return the encodings as one padded batch of token ids and mask, both [B, T]."""
-    width = max(len(encoding.ids) for encoding in encodings)
-    ids = np.zeros((len(encodings), width), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, encoding in enumerate(encodings):
-        ids[row, : len(encoding.ids)] = encoding.ids
-        mask[row, : len(encoding.ids)] = 1
-    return {"input_ids": ids, "attention_mask": mask}
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -15,12 +15,12 @@ from tokenizers import Tokenizer
 from training_fixtures import LABELS, make_codebook, make_note, make_notes
 
 from diplophrase.bundle import Base, Calibration, load_bundle
-from diplophrase.classifier import Classifier
+from diplophrase.classifier import Classifier, pad
 from diplophrase.errors import BundleError, TrainingError
 from training import fit as fit_module
 from training.calibration import Fitted
 from training.dataset import Batch, build_dataset
-from training.export import pad, verify_export
+from training.export import verify_export
 from training.finetune import TrainConfig, finetune, losses, prepare_model
 from training.fit import _spread, bundle_config, data_hash, draft_bundle, fit_or_reuse
 from training.metrics import span_f1
