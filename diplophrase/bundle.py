@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from diplophrase.codebook import Attribute
 from diplophrase.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILES = ("model.onnx", "tokenizer.json", "config.json", "metrics.json", "README.md")
 
 
@@ -34,8 +34,30 @@ class Calibration(BaseModel):
     intercept: float
 
 
+class OperatingPoint(BaseModel):
+    """From which score a label is given if `precision` of what is given is to be right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=0, le=1)
+
+
+class Domain(BaseModel):
+    """What tells a text of the domain from any other: a logistic regression on its embedding.
+
+    A text is out of domain if sigmoid(weights . embedding + intercept) is over `threshold`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: tuple[float, ...]
+    intercept: float
+    threshold: float = Field(gt=0, lt=1)
+
+
 class BundleLabel(BaseModel):
-    """A label as this model knows it."""
+    """A label as this model knows it; `operating_points` rise in precision."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +66,7 @@ class BundleLabel(BaseModel):
     definition: str
     threshold: float = Field(ge=0, le=1)
     calibration: Calibration
+    operating_points: tuple[OperatingPoint, ...] = ()
 
 
 class Base(BaseModel):
@@ -68,7 +91,7 @@ class BundleConfig(BaseModel):
     attributes: tuple[Attribute, ...]
     speakers: tuple[str, ...]
     max_tokens: int = Field(gt=2)
-    evidence_threshold: float = Field(gt=0, lt=1)
+    domain: Domain | None = None
     activation: str = "one sigmoid per label"
     base: Base
 

@@ -24,10 +24,11 @@ from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
 from training.base import DEFAULT_BASE, find_base
 from training.card import figures_table, summary_lines
+from training.data import Paths, read_data
 from training.evaluate import evaluate_bundle, save_figures
 from training.finetune import Step, TrainConfig
 from training.lexicon import load_lexicon
-from training.run import Paths, read_data, train
+from training.run import train
 
 
 def run_training(
@@ -40,9 +41,10 @@ def run_training(
     folds: int,
     seed: int | None,
     epochs: int | None,
+    jobs: int,
 ) -> None:
     """Train with progress on stderr; print the figures and the version on stdout."""
-    paths = Paths(labels / "codebook.yaml", labels / "annotations", seeds / "sources.yaml", models)
+    paths = Paths(labels, seeds / "sources.yaml", models)
     chosen: dict[str, Any] = {"seed": seed, "epochs": epochs}
     config = TrainConfig(
         base=base or DEFAULT_BASE, **{k: v for k, v in chosen.items() if v is not None}
@@ -58,7 +60,7 @@ def run_training(
             if not messages.is_terminal and (step.number % 100 == 0 or step.number == step.total):
                 messages.print(f"{stage}: step {step.number} of {step.total}, {step.loss:.2f}")
 
-        bundle = train(paths, config, folds=folds, progress=show, name=name)
+        bundle = train(paths, config, folds=folds, progress=show, name=name, jobs=jobs)
     metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
     if measured := metrics.get("cross_validation"):
         _answers().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))
@@ -88,7 +90,7 @@ def _progress(console: Console) -> Progress:
 
 def run_evaluation(*, data: Path, out: Path | None, labels: Path, models: Path) -> None:
     """Evaluate the current bundle on `data`; print the table, write all figures to `out`."""
-    annotations = read_data(Paths(labels / "codebook.yaml", labels / "annotations", labels, models))
+    annotations = read_data(Paths(labels, labels, models))
     codebook = annotations.codebook
     classifier = Classifier.load(current_bundle(models), threads=2)
     if classifier.labels != codebook.ids:

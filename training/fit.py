@@ -20,6 +20,7 @@ from diplophrase.bundle import (
     BundleConfig,
     BundleLabel,
     Calibration,
+    Domain,
     save_bundle,
 )
 from diplophrase.codebook import Codebook
@@ -33,12 +34,11 @@ _CALIBRATION_TEXTS = 400
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What stays the same from fold to fold: codebook, checkpoint and how evidence is cut."""
+    """What stays the same from fold to fold: codebook, and checkpoint."""
 
     codebook: Codebook
     base: Base
     base_path: Path
-    evidence_threshold: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,7 @@ def draft_bundle(
     max_tokens: int,
     *,
     fitted: Fitted | None = None,
+    domain: Domain | None = None,
     metrics: dict[str, Any] | None = None,
     card: str = "A draft.\n",
     manifest: dict[str, Any] | None = None,
@@ -141,7 +142,7 @@ def draft_bundle(
     try:
         shutil.copyfile(network, staged / "model.onnx")
         shutil.copyfile(recipe.base_path / "tokenizer.json", staged / "tokenizer.json")
-        config = bundle_config(recipe, version, max_tokens, fitted)
+        config = bundle_config(recipe, version, max_tokens, fitted, domain)
         (staged / "config.json").write_text(
             json.dumps(config.model_dump(mode="json"), ensure_ascii=False, indent=1),
             encoding="utf-8",
@@ -154,7 +155,11 @@ def draft_bundle(
 
 
 def bundle_config(
-    recipe: Recipe, version: str, max_tokens: int, fitted: Fitted | None
+    recipe: Recipe,
+    version: str,
+    max_tokens: int,
+    fitted: Fitted | None,
+    domain: Domain | None = None,
 ) -> BundleConfig:
     """Put the codebook's labels, in order, together with calibration and thresholds."""
     plain = Calibration(slope=1.0, intercept=0.0)
@@ -165,6 +170,7 @@ def bundle_config(
             definition=label.definition,
             threshold=float(fitted.thresholds[index]) if fitted else 0.5,
             calibration=fitted.calibrations[index] if fitted else plain,
+            operating_points=fitted.points[index] if fitted else (),
         )
         for index, label in enumerate(recipe.codebook.labels)
     )
@@ -177,7 +183,7 @@ def bundle_config(
         attributes=recipe.codebook.attributes,
         speakers=SPEAKERS,
         max_tokens=max_tokens,
-        evidence_threshold=recipe.evidence_threshold,
+        domain=domain,
         base=recipe.base,
     )
 

@@ -20,20 +20,18 @@ from training.dataset import label_targets
 from training.lexicon import Lexicon
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
 
-EVIDENCE_GRID = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class CrossValidated:
-    """Decisions out of fold: calibration, thresholds and evidence cut come from other folds."""
+    """Decisions out of fold: calibration and thresholds come from other folds."""
 
     scores: npt.NDArray[np.float64]  # [N, L]
     given: Bools  # [N, L]
     given_float32: Bools  # [N, L]
     targets: Bools  # [N, L]
     spans: list[dict[str, Evidence]]  # for each text, the evidence of its gold labels
-    evidence_threshold: float  # the cut that all folds together prefer
 
 
 def decide_out_of_fold(out: OutOfFold, codebook: Codebook) -> CrossValidated:
@@ -48,37 +46,17 @@ def decide_out_of_fold(out: OutOfFold, codebook: Codebook) -> CrossValidated:
         scores[rows] = fitted.scores(logits[rows])
         given[rows] = fitted.decide(logits[rows])
         given_float32[rows] = fitted.decide(float_logits[rows])
-    quality = _evidence_quality(out, codebook)
-    cuts = [
-        EVIDENCE_GRID[int(np.argmax(quality[out.folds != fold].sum(0)))]
-        for fold in range(int(out.folds.max()) + 1)
-    ]
     spans = [
-        {
-            label: _span(out, row, codebook.ids.index(label), cuts[out.folds[row]])
-            for label in annotation.labels
-        }
+        {label: _span(out, row, codebook.ids.index(label)) for label in annotation.labels}
         for row, annotation in enumerate(out.annotations)
     ]
-    best = EVIDENCE_GRID[int(np.argmax(quality.sum(0)))]
-    return CrossValidated(scores, given, given_float32, targets > 0, spans, best)
+    return CrossValidated(scores, given, given_float32, targets > 0, spans)
 
 
-def _span(out: OutOfFold, row: int, label: int, cut: float) -> Evidence:
+def _span(out: OutOfFold, row: int, label: int) -> Evidence:
     raw: Raw = out.int8[row]
     text = out.annotations[row].text
-    return find_evidence(text, out.encodings[row], raw.evidence[label], cut)
-
-
-def _evidence_quality(out: OutOfFold, codebook: Codebook) -> npt.NDArray[np.float64]:
-    """Return the summed word F1 of the gold labels' spans of each text at each cut [N, G]."""
-    quality = np.zeros((len(out.annotations), len(EVIDENCE_GRID)))
-    for row, annotation in enumerate(out.annotations):
-        for label, gold in annotation.evidence.items():
-            for column, cut in enumerate(EVIDENCE_GRID):
-                span = _span(out, row, codebook.ids.index(label), cut)
-                quality[row, column] += span_f1(annotation.text, gold, (span.start, span.end))
-    return quality
+    return find_evidence(text, out.encodings[row], raw.evidence[:, label])
 
 
 def baseline_decisions(

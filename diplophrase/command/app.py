@@ -169,6 +169,7 @@ def train(
     folds: Annotated[int, typer.Option(min=0, max=20, help="0: no figures, no calibration.")] = 5,
     seed: Annotated[int | None, typer.Option(help="Seed of the whole run.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Folds trained at a time.")] = 2,
 ) -> None:
     """Train a model on the annotations, measure it, and write it as a new version."""
     from training.command import run_training
@@ -182,6 +183,7 @@ def train(
         folds=folds,
         seed=seed,
         epochs=epochs,
+        jobs=jobs,
     )
 
 

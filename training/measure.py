@@ -1,0 +1,124 @@
+"""Cross-validation of a whole run: every figure that its card gives, from answers out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from training import calibration, domain
+from training.calibration import Fitted
+from training.crossval import plan_folds, score_folds
+from training.data import Data, Paths
+from training.dataset import label_targets
+from training.finetune import TrainConfig
+from training.fit import Candidate, Recipe
+from training.folds import assign_folds, group_events
+from training.lexicon import load_lexicon, rule_decisions
+from training.pool import Progress, Training, fit_all
+from training.report import (
+    CrossValidated,
+    baseline_decisions,
+    cross_validation_report,
+    decide_out_of_fold,
+    rank_mistakes,
+)
+
+FINAL = "final model"
+_MISTAKE = ("id", "label", "kind", "score")  # what the bundle keeps of each
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run is cross-validated: `jobs` of its `folds` are trained at a time."""
+
+    paths: Paths
+    recipe: Recipe
+    config: TrainConfig
+    folds: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was fitted and measured out of fold, and the candidate that learnt from everything."""
+
+    final: Candidate
+    fitted: Fitted
+    domain: domain.Measured
+    metrics: dict[str, Any]
+
+
+def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
+    """Train once a fold on the other folds and measure on the fold.
+
+    An event and all near-duplicates of its sentences stay in one fold. Fold models are kept, so
+    that a run that was cut off goes on.
+    """
+    paths, codebook = plan.paths, data.codebook
+    targets = label_targets(data.seeds, codebook.ids)
+    groups = group_events(data.seeds, paths.sources)
+    assigned = assign_folds(groups, targets, folds=plan.folds, seed=plan.config.seed)
+    trainings = plan_folds(data.seeds, data.extra, assigned, plan.config)
+    trainings.append(Training(FINAL, data.all, plan.config))  # beside the last fold
+    *candidates, final = fit_all(
+        plan.recipe, trainings, paths.runs, jobs=plan.jobs, progress=progress
+    )
+    out = score_folds(data.seeds, assigned, candidates)
+    decided = decide_out_of_fold(out, codebook)
+    rivals = baseline_decisions(out, data.extra, codebook, plan.config.seed)
+    rivals |= rule_decisions(data.seeds, codebook.ids)
+    lexicon = load_lexicon(paths.training / "lexicon.yaml")
+    report = cross_validation_report(out, decided, rivals, codebook, lexicon, plan.config.seed)
+    mistakes = rank_mistakes(out, decided, codebook)
+    foreignness = domain.measure(
+        [candidate.int8 for candidate in candidates],
+        assigned,
+        [annotation.text for annotation in data.seeds],
+        [annotation.text for annotation in data.extra],
+        data.foreign,
+    )
+    metrics = {
+        "cross_validation": report,
+        "reliability": _reliability(decided),
+        "mistakes": {
+            "count": len(mistakes),
+            "instructive": _lessons(paths, mistakes),
+            "all": [{key: row[key] for key in _MISTAKE} for row in mistakes],
+        },
+        "folds": {
+            annotation.id: int(fold) for annotation, fold in zip(data.seeds, assigned, strict=True)
+        },
+    }
+    return Measured(final, calibration.fit(out.logits(), targets), foreignness, metrics)
+
+
+def _reliability(decided: CrossValidated, bins: int = 10) -> list[dict[str, float]]:
+    """Return score against frequency in equal-width bins, all labels pooled."""
+    scores, truth = decided.scores.ravel(), decided.targets.ravel()
+    index = np.minimum((scores * bins).astype(int), bins - 1)
+    return [
+        {
+            "from": round(k / bins, 2),
+            "decisions": int((index == k).sum()),
+            "mean_score": round(float(scores[index == k].mean()), 4),
+            "frequency": round(float(truth[index == k].mean()), 4),
+        }
+        for k in range(bins)
+        if (index == k).any()
+    ]
+
+
+def _lessons(paths: Paths, mistakes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the mistakes that `mistakes.yaml` explains and that this run still makes."""
+    file = paths.training / "mistakes.yaml"
+    notes = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else []
+    made = {(item["id"], item["label"]): item for item in mistakes}
+    return [
+        {**made[note["id"], note["label"]], "lesson": note["lesson"]}
+        for note in notes or []
+        if (note["id"], note["label"]) in made
+    ]
