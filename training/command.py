@@ -42,6 +42,7 @@ def run_training(
     seed: int | None,
     epochs: int | None,
     jobs: int,
+    curve: bool,
 ) -> None:
     """Train with progress on stderr; print the figures and the version on stdout."""
     paths = Paths(labels, seeds / "sources.yaml", models)
@@ -60,7 +61,7 @@ def run_training(
             if not messages.is_terminal and (step.number % 100 == 0 or step.number == step.total):
                 messages.print(f"{stage}: step {step.number} of {step.total}, {step.loss:.2f}")
 
-        bundle = train(paths, config, folds=folds, progress=show, name=name, jobs=jobs)
+        bundle = train(paths, config, folds=folds, progress=show, name=name, jobs=jobs, curve=curve)
     metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
     if measured := metrics.get("cross_validation"):
         _answers().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))

@@ -12,6 +12,7 @@ import yaml
 from training import calibration, domain
 from training.calibration import Fitted
 from training.crossval import plan_folds, score_folds
+from training.curve import FOLDS, SHARES, plan_curve, score_curve
 from training.data import Data, Paths
 from training.dataset import label_targets
 from training.finetune import TrainConfig
@@ -40,6 +41,7 @@ class Plan:
     config: TrainConfig
     folds: int
     jobs: int
+    curve: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,12 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
     targets = label_targets(data.seeds, codebook.ids)
     groups = group_events(data.seeds, paths.sources)
     assigned = assign_folds(groups, targets, folds=plan.folds, seed=plan.config.seed)
+    points = plan_curve(data.seeds, data.extra, assigned, plan.config) if plan.curve else []
     trainings = plan_folds(data.seeds, data.extra, assigned, plan.config)
     trainings.append(Training(FINAL, data.all, plan.config))  # beside the last fold
-    *candidates, final = fit_all(
-        plan.recipe, trainings, paths.runs, jobs=plan.jobs, progress=progress
-    )
+    trainings += [training for point in points for training in point.trainings]
+    fitted = fit_all(plan.recipe, trainings, paths.runs, jobs=plan.jobs, progress=progress)
+    candidates, final, parts = fitted[: plan.folds], fitted[plan.folds], fitted[plan.folds + 1 :]
     out = score_folds(data.seeds, assigned, candidates)
     decided = decide_out_of_fold(out, codebook)
     rivals = baseline_decisions(out, data.extra, codebook, plan.config.seed)
@@ -93,6 +96,16 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
             annotation.id: int(fold) for annotation, fold in zip(data.seeds, assigned, strict=True)
         },
     }
+    if points:
+        by_share = [parts[k : k + FOLDS] for k in range(0, len(parts), FOLDS)]
+        metrics["learning_curve"] = score_curve(
+            [*SHARES, 1.0],
+            [*by_share, candidates],
+            data.seeds,
+            len(data.extra),
+            assigned,
+            codebook.ids,
+        )
     return Measured(final, calibration.fit(out.logits(), targets), foreignness, metrics)
 
 

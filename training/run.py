@@ -41,6 +41,7 @@ def train(
     progress: Progress,
     name: str | None = None,
     jobs: int = 1,
+    curve: bool = False,
 ) -> Bundle:
     """Cross-validate, train on everything, calibrate out of fold, publish the bundle.
 
@@ -67,7 +68,7 @@ def train(
     metrics: dict[str, Any] = {"data": _describe_data(data, digest), "agreement": _agreement(paths)}
     measured = None
     if folds:
-        plan = Plan(paths, recipe, config, folds, jobs)
+        plan = Plan(paths, recipe, config, folds, jobs, curve)
         measured = cross_validate(plan, data, progress)
         candidate = measured.final
         metrics |= measured.metrics

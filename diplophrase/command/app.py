@@ -170,6 +170,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of the whole run.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at a time.")] = 2,
+    curve: Annotated[bool, typer.Option(help="Measure with fewer authored sentences too.")] = False,
 ) -> None:
     """Train a model on the annotations, measure it, and write it as a new version."""
     from training.command import run_training
@@ -184,6 +185,7 @@ def train(
         seed=seed,
         epochs=epochs,
         jobs=jobs,
+        curve=curve,
     )
 
 
