@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(8_192, ge=1, description="texts waiting or running, in all requests")
     deadline_s: float = Field(30.0, gt=0, description="seconds from arrival to answer")
     keys: Path = Field(Path("keys.json"), description="file of API keys, which writing needs")
+    open_reading: bool = Field(True, description="only writing needs a key; if false, all of /v1")
     cors_origins: list[str] = Field([], description="origins whose pages may read answers")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between looks at CURRENT")
     max_texts: int = Field(256, ge=1, description="texts per request")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
@@ -22,7 +22,7 @@ from diplophrase.settings import Settings
 from serving.engine import Engine
 from serving.errors import BodyLimit, install_errors
 from serving.headers import add_headers
-from serving.keys import install_keys
+from serving.keys import install_keys, require_key
 from serving.logs import Observe
 from serving.metrics import Metrics, add_metrics
 from serving.schemas import (
@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(engine.close)
 
     failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse} for status in (400, 413, 422, 429, 504)
+        status: {"model": ErrorResponse} for status in (400, 401, 413, 422, 429, 504)
     }
     app = FastAPIOffline(  # its /docs needs no internet
         title="diplophrase",
@@ -75,9 +75,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Observe, metrics=metrics)
     add_headers(app, origins=settings.cors_origins)
     add_metrics(app, metrics)
-    _add_classify(app, settings)
-    _add_labels(app)
     _add_health(app)
+    asked = [] if settings.open_reading else [Depends(require_key)]
+    api = APIRouter(prefix="/v1", dependencies=asked)
+    _add_classify(api, settings)
+    _add_labels(api)
+    app.include_router(api)
     return app
 
 
@@ -146,8 +149,8 @@ def check_sizes(texts: Sequence[str], settings: Settings) -> None:
         raise InvalidRequest(f"{where}: found {first.found}; {first.rule}{more}.", details=details)
 
 
-def _add_classify(app: FastAPI, settings: Settings) -> None:
-    @app.post("/v1/classify", response_model=ClassifyResponse, summary="Label sentences")
+def _add_classify(api: APIRouter, settings: Settings) -> None:
+    @api.post("/classify", response_model=ClassifyResponse, summary="Label sentences")
     async def classify(body: ClassifyRequest, request: Request) -> JSONResponse:
         request.state.texts = len(body.texts)
         check_sizes(body.texts, settings)
@@ -157,7 +160,7 @@ def _add_classify(app: FastAPI, settings: Settings) -> None:
         answers = [result.to_dict(scores=body.scores) for result in results]
         return JSONResponse({"model_version": results[0].model_version, "results": answers})
 
-    @app.post("/v1/statements", response_model=StatementResponse, summary="Label a statement")
+    @api.post("/statements", response_model=StatementResponse, summary="Label a statement")
     async def statements(body: StatementRequest, request: Request) -> JSONResponse:
         limit = settings.max_statement_characters
         if not body.text.strip() or len(body.text) > limit:
@@ -195,8 +198,8 @@ def summarise(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     return dict(sorted(summary.items(), key=lambda item: (-item[1]["count"], item[0])))
 
 
-def _add_labels(app: FastAPI) -> None:
-    @app.get("/v1/labels", response_model=LabelsResponse, summary="The codebook of this model")
+def _add_labels(api: APIRouter) -> None:
+    @api.get("/labels", response_model=LabelsResponse, summary="The codebook of this model")
     async def labels(request: Request) -> JSONResponse:
         config = _engine(request).classifier.config
         fields = {"id", "name", "definition", "threshold"}

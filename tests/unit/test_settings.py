@@ -11,6 +11,7 @@ from diplophrase.settings import Settings, load_settings
 
 DEFAULTS = {
     "keys": Path("keys.json"),
+    "open_reading": True,
     "cors_origins": [],
     "models": Path("models"),
     "host": "127.0.0.1",
