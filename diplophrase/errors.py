@@ -16,6 +16,7 @@ KINDS: dict[str, tuple[int, int]] = {
     "unauthorized": (401, 2),
     "not_found": (404, 4),
     "method_not_allowed": (405, 2),
+    "request_too_slow": (408, 9),
     "body_too_large": (413, 2),
     "overloaded": (429, 9),
     "deadline": (504, 9),

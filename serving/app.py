@@ -19,6 +19,7 @@ from diplophrase.classifier import Result
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 from diplophrase.sentences import split_sentences
 from diplophrase.settings import Settings
+from serving.deadline import Deadline
 from serving.engine import Engine
 from serving.errors import BodyLimit, install_errors
 from serving.headers import add_headers
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(engine.close)
 
     failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse} for status in (400, 401, 413, 422, 429, 504)
+        status: {"model": ErrorResponse} for status in (400, 401, 408, 413, 422, 429, 504)
     }
     app = FastAPIOffline(  # its /docs needs no internet
         title="diplophrase",
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_errors(app)
     install_keys(app, settings.keys)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Deadline, seconds=settings.deadline_s)
     app.add_middleware(Observe, metrics=metrics)
     add_headers(app, origins=settings.cors_origins)
     add_metrics(app, metrics)

@@ -100,23 +100,14 @@ class Engine:
             runner.join(timeout=self.settings.deadline_s)
 
     async def classify(self, texts: Sequence[str], *, evidence: bool) -> list[Result]:
-        """Label `texts`, all with the same model.
+        """Label `texts`, all with the same model; cancel it and their places are free at once.
 
         Raises:
-            DiplophraseError: `overloaded` at once if too many texts are in flight, `deadline` if
-                the answer takes longer than the settings allow.
+            DiplophraseError: `overloaded` at once if too many texts are in flight.
         """
         classifier = self.classifier
         async with self._admitted(len(texts)):
-            try:
-                async with asyncio.timeout(self.settings.deadline_s):
-                    return await self._answer(classifier, texts, evidence)
-            except TimeoutError:
-                raise DiplophraseError(
-                    f"No answer within {self.settings.deadline_s:g} s. Send fewer texts at a time "
-                    f"or try again later.",
-                    kind="deadline",
-                ) from None
+            return await self._answer(classifier, texts, evidence)
 
     @asynccontextmanager
     async def _admitted(self, texts: int) -> AsyncIterator[None]:
