@@ -20,7 +20,7 @@ from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 from diplophrase.sentences import split_sentences
 from diplophrase.settings import Settings
 from serving.deadline import Deadline
-from serving.engine import Engine
+from serving.engine import Engine, not_ready
 from serving.errors import BodyLimit, install_errors
 from serving.headers import add_headers
 from serving.keys import install_keys, require_key
@@ -218,14 +218,15 @@ def _add_health(app: FastAPI) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="The model is loaded and warmed up")
+    @app.get(
+        "/readyz",
+        summary="The model is loaded and warmed up, and every thread that runs it is alive",
+        responses={503: {"model": ErrorResponse}},
+    )
     async def readyz(request: Request) -> dict[str, str | None]:
         engine = getattr(request.app.state, "engine", None)
         if engine is None or not engine.ready:
-            raise DiplophraseError(
-                "The model is not loaded, or a thread that runs it has ended. The log says why.",
-                kind="not_ready",
-            )
+            raise not_ready()
         version = engine.classifier.bundle.version
         refused = request.app.state.watcher.refused
         return {"status": "ready", "model_version": version, "refused_model": refused}

@@ -66,6 +66,7 @@ class Metrics:
         )
         self._waiting = self._gauge("queue_depth", "Texts that wait for a batch.")
         self._in_flight = self._gauge("texts_in_flight", "Texts waiting or running.")
+        self._runners = self._gauge("runners_alive", "Threads that run batches.")
 
     def _make_model_metrics(self) -> None:
         self._labels = Counter(
@@ -77,6 +78,9 @@ class Metrics:
         )
         self._last_load_ok = self._gauge(
             "model_last_load_ok", "1 if the last model that was to be loaded was, otherwise 0."
+        )
+        self._refused = self._gauge(
+            "model_refused", "1 while CURRENT names a model that was refused, otherwise 0."
         )
 
     def _seconds(self, name: str, meaning: str, *labels: str) -> Histogram:
@@ -132,10 +136,21 @@ class Metrics:
         for label in label_ids:
             self._labels.labels(label)
 
-    def watch(self, *, waiting: Callable[[], int], in_flight: Callable[[], int]) -> None:
-        """Read both numbers of texts at each scrape; the last engine given is the one read."""
+    def model_refused(self, refused: bool) -> None:
+        """Note whether CURRENT names a model that was refused."""
+        self._refused.set(refused)
+
+    def watch(
+        self,
+        *,
+        waiting: Callable[[], int],
+        in_flight: Callable[[], int],
+        runners: Callable[[], int],
+    ) -> None:
+        """Read these numbers at each scrape; the last engine given is the one read."""
         self._waiting.set_function(waiting)
         self._in_flight.set_function(in_flight)
+        self._runners.set_function(runners)
 
     def render(self) -> bytes:
         """Return all figures in Prometheus's text format."""

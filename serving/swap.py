@@ -49,14 +49,17 @@ class ModelWatcher:
             settings = self.engine.settings
             try:
                 path = current_bundle(settings.models)
-                if path.name == self.engine.classifier.bundle.path.name:
-                    self.refused = None
-                    return
-                await self._swap(path)
+                if path.name != self.engine.classifier.bundle.path.name:
+                    await self._swap(path)
+                self._note(None)
             except BundleError as error:
                 if error.message != self.refused:
                     log.error("model refused, the old one serves on: %s", error.message)
-                self.refused = error.message
+                self._note(error.message)
+
+    def _note(self, refused: str | None) -> None:
+        self.refused = refused
+        self.engine.metrics.model_refused(refused is not None)
 
     async def _swap(self, path: Path) -> None:
         old = self.engine.classifier
@@ -64,5 +67,4 @@ class ModelWatcher:
         new = await asyncio.to_thread(load_warm, path, settings, metrics)
         self.engine.classifier = new
         metrics.model_in_use(new.bundle.version, new.labels)
-        self.refused = None
         log.info("model %s answers, %s is dropped", path.name, old.bundle.version)
