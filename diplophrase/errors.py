@@ -21,6 +21,8 @@ KINDS: dict[str, tuple[int, int]] = {
     "overloaded": (429, 9),
     "deadline": (504, 9),
     "bundle": (503, 5),
+    "bundle_refused": (409, 5),
+    "storage": (507, 5),
     "not_ready": (503, 5),
     "missing_extra": (500, 6),
     "settings": (500, 7),

@@ -26,6 +26,7 @@ from serving.headers import add_headers
 from serving.keys import install_keys, require_key
 from serving.logs import Observe
 from serving.metrics import Metrics, add_metrics
+from serving.models import add_models
 from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -82,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     api = APIRouter(prefix="/v1", dependencies=asked)
     _add_classify(api, settings)
     _add_labels(api)
+    add_models(api, settings.models)
     app.include_router(api)
     return app
 
