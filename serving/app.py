@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -40,23 +40,33 @@ from serving.swap import ModelWatcher
 T = TypeVar("T")
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    metrics: Metrics | None = None,
+    beside: Callable[[Engine], Coroutine[Any, Any, None]] | None = None,
+) -> FastAPI:
     """Build the service. The model is loaded and warmed up before the first request.
+
+    `beside` runs beside the service, from its start to its end, and is given its engine.
 
     Raises:
         BundleError: at start-up, if the bundle that CURRENT names is not whole.
     """
-    metrics = Metrics()
+    figures = metrics or Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = Engine.open(settings, current_bundle(settings.models), metrics)
+        engine = Engine.open(settings, current_bundle(settings.models), figures)
         watcher = ModelWatcher(engine)
         app.state.engine, app.state.watcher = engine, watcher
-        following = asyncio.create_task(watcher.follow())
+        tasks = [asyncio.create_task(watcher.follow())]
+        if beside is not None:
+            tasks.append(asyncio.create_task(beside(engine)))
         with _woken_by_sighup(watcher):
             yield
-        following.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.to_thread(engine.close)
 
     failures: dict[int | str, dict[str, Any]] = {
@@ -75,9 +85,9 @@ def create_app(settings: Settings) -> FastAPI:
     install_keys(app, settings.keys)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Deadline, seconds=settings.deadline_s)
-    app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(Observe, metrics=figures)
     add_headers(app, origins=settings.cors_origins)
-    add_metrics(app, metrics)
+    add_metrics(app, figures)
     _add_health(app)
     asked = [] if settings.open_reading else [Depends(require_key)]
     api = APIRouter(prefix="/v1", dependencies=asked)

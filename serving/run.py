@@ -15,6 +15,7 @@ from diplophrase.settings import Settings
 from serving.app import create_app
 from serving.connection import BoundedConnection
 from serving.logs import log_config
+from serving.workers import run_workers
 
 
 def serve(settings: Settings) -> None:
@@ -24,8 +25,13 @@ def serve(settings: Settings) -> None:
         BundleError: before the port opens, if the bundle is not whole.
     """
     load_bundle(current_bundle(settings.models))
-    signal.signal(signal.SIGTERM, _end)  # uvicorn drains first, then calls this
-    uvicorn.run(create_app(settings), **server_options(settings))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the start has read CURRENT
+    signal.signal(signal.SIGTERM, _end)  # uvicorn drains first, then a single worker calls this
+    options = server_options(settings)
+    if settings.workers > 1:
+        run_workers(settings, options)
+    else:
+        uvicorn.run(create_app(settings), workers=1, **options)
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
