@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from diplophrase.codebook import Attribute
 from diplophrase.errors import BundleError
 
 SCHEMA_VERSION = 2
+VERSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # a folder name
+MANIFEST = "manifest.json"
 FILES = ("model.onnx", "tokenizer.json", "config.json", "metrics.json", "README.md")
 
 
@@ -84,7 +87,7 @@ class BundleConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int
-    model_version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")  # a folder name
+    model_version: str = Field(pattern=VERSION_NAME)
     codebook_version: str
     codebook_hash: str
     labels: Annotated[tuple[BundleLabel, ...], Field(min_length=1)]
@@ -127,9 +130,9 @@ def load_bundle(path: str | Path) -> Bundle:
             f"{path} is not a folder. Name a folder that holds a bundle, "
             f"or make one with: diplophrase train"
         )
-    hashes = _read_json(path / "manifest.json").get("files")
+    hashes = _read_json(path / MANIFEST).get("files")
     if not isinstance(hashes, dict):
-        raise BundleError(f"{path / 'manifest.json'} holds no hashes. Restore the file.")
+        raise BundleError(f"{path / MANIFEST} holds no hashes. Restore the file.")
     for name in FILES:
         file = path / name
         if not file.is_file():
@@ -153,6 +156,27 @@ def load_bundle(path: str | Path) -> Bundle:
         where = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{path / 'config.json'}: {where}: {first['msg']}") from None
     return Bundle(path, config)
+
+
+def load_version(models: str | Path, version: str) -> Bundle:
+    """Read and verify the bundle `models/<version>`.
+
+    Raises:
+        BundleError: as `load_bundle`, and if `version` cannot be the name of one, or the folder
+            holds a bundle of another name.
+    """
+    if not re.fullmatch(VERSION_NAME, version):
+        raise BundleError(
+            f"{version[:100]!r} is no name of a version: it has up to 100 letters, digits, dots, "
+            f"hyphens and underscores, the first a letter or a digit."
+        )
+    bundle = load_bundle(Path(models) / version)
+    if bundle.version != version:
+        raise BundleError(
+            f"{bundle.path} holds the version {bundle.version!r}. Versions are never renamed: "
+            f"give the folder that name again."
+        )
+    return bundle
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -185,7 +209,7 @@ def save_bundle(models: str | Path, staged: str | Path, manifest: dict[str, Any]
         for name in FILES:
             shutil.copyfile(staged / name, scratch / name)
         hashes = {name: sha256_of(scratch / name) for name in FILES}
-        _write_durably(scratch / "manifest.json", json.dumps({"files": hashes, **manifest}))
+        _write_durably(scratch / MANIFEST, json.dumps({"files": hashes, **manifest}))
         version = load_bundle(scratch).version
         target = models / version
         if target.exists():
@@ -224,9 +248,14 @@ def current_bundle(models: str | Path) -> Path:
 
 
 def set_current(models: str | Path, version: str) -> None:
-    """Make `version` the one that answers, by an atomic swap of `models/CURRENT`."""
+    """Make `version` the one that answers, by an atomic swap of `models/CURRENT`.
+
+    Raises:
+        BundleError: if it is not whole; CURRENT stays as it is.
+        OSError: if CURRENT cannot be written; it stays as it is.
+    """
     models = Path(models)
-    load_bundle(models / version)
+    load_version(models, version)
     descriptor, name = tempfile.mkstemp(prefix=".current-", dir=models)
     os.close(descriptor)
     scratch = Path(name)

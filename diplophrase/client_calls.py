@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from diplophrase.bundle import VERSION_NAME
 from diplophrase.classifier import check_texts
 from diplophrase.errors import InvalidRequest, SettingsError
 
@@ -148,6 +150,19 @@ def plan_statement(
     """Return the call that labels a whole statement."""
     payload = {"text": text, "evidence": evidence} | ({} if id is None else {"id": id})
     return Call("POST", f"{base_url}/v1/statements", payload)
+
+
+def plan_promote(base_url: str, version: str) -> Call:
+    """Return the call that makes `version` the one that answers.
+
+    Raises:
+        InvalidRequest: if `version` cannot be the name of one.
+    """
+    if not re.fullmatch(VERSION_NAME, version):
+        raise InvalidRequest(
+            f"version: found {version[:100]!r}; must be a name that `models()` gives."
+        )
+    return Call("POST", f"{base_url}/v1/models/{version}/promote")
 
 
 def delay_before_retry(attempt: int, *, retry: Retry, asked_s: float, jitter: float) -> float:

@@ -78,7 +78,11 @@ class Engine:
         """
         engine = cls(settings, load_warm(bundle, settings, metrics), metrics)
         metrics.model_in_use(engine.classifier.bundle.version, engine.classifier.labels)
-        metrics.watch(waiting=lambda: len(engine._queue), in_flight=lambda: engine.in_flight)
+        metrics.watch(
+            waiting=lambda: len(engine._queue),
+            in_flight=lambda: engine.in_flight,
+            runners=lambda: engine.alive,
+        )
         for number in range(settings.runners):
             name = f"runner-{number}"
             runner = threading.Thread(target=engine._run, name=name, daemon=True)
@@ -89,7 +93,12 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Tell whether every runner is alive."""
-        return not self._closing and all(runner.is_alive() for runner in self._runners)
+        return not self._closing and self.alive == len(self._runners)
+
+    @property
+    def alive(self) -> int:
+        """Return how many runners are alive."""
+        return sum(runner.is_alive() for runner in self._runners)
 
     def close(self) -> None:
         """Let the runners finish what waits, then end them."""
@@ -100,26 +109,20 @@ class Engine:
             runner.join(timeout=self.settings.deadline_s)
 
     async def classify(self, texts: Sequence[str], *, evidence: bool) -> list[Result]:
-        """Label `texts`, all with the same model.
+        """Label `texts`, all with the same model; cancel it and their places are free at once.
 
         Raises:
-            DiplophraseError: `overloaded` at once if too many texts are in flight, `deadline` if
-                the answer takes longer than the settings allow.
+            DiplophraseError: `overloaded` at once if too many texts are in flight, `not_ready` if
+                no runner is alive.
         """
         classifier = self.classifier
         async with self._admitted(len(texts)):
-            try:
-                async with asyncio.timeout(self.settings.deadline_s):
-                    return await self._answer(classifier, texts, evidence)
-            except TimeoutError:
-                raise DiplophraseError(
-                    f"No answer within {self.settings.deadline_s:g} s. Send fewer texts at a time "
-                    f"or try again later.",
-                    kind="deadline",
-                ) from None
+            return await self._answer(classifier, texts, evidence)
 
     @asynccontextmanager
     async def _admitted(self, texts: int) -> AsyncIterator[None]:
+        if self._runners and not self.alive:
+            raise not_ready()
         limit = self.settings.max_in_flight
         if self._closing or self.in_flight + texts > limit:
             reason = "is stopping" if self._closing else f"holds {self.in_flight} texts in flight"
@@ -162,9 +165,15 @@ class Engine:
         return results
 
     def _run(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            if batch:
-                run_batch(batch, self.metrics)
+        batch: list[Ticket] | None = []
+        try:
+            while (batch := self._next_batch()) is not None:
+                if batch:
+                    run_batch(batch, self.metrics)
+        except BaseException as error:  # nothing may end a runner in silence
+            log.critical("a runner has ended: the service is not ready", exc_info=error)
+            for ticket in batch or ():
+                ticket.resolve(None, not_ready())
 
     def _next_batch(self) -> list[Ticket] | None:
         """Wait for texts and take a batch of one model; None ends the runner."""
@@ -187,6 +196,14 @@ class Engine:
                 max_tokens=self.settings.batch_tokens,
             )
             return self._queue.take(_LOOK_AHEAD, [same[row] for row in chosen])
+
+
+def not_ready() -> DiplophraseError:
+    """Return the error of a service that cannot run its model."""
+    return DiplophraseError(
+        "The model is not loaded, or a thread that runs it has ended. The log says why.",
+        kind="not_ready",
+    )
 
 
 def load_warm(bundle: Path, settings: Settings, metrics: Metrics) -> Classifier:

@@ -90,6 +90,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 404:
         found = DiplophraseError(f"{place} is not there. See /docs for what is.", kind="not_found")
         return respond(found)
+    if isinstance(error.__cause__, DiplophraseError):  # raised while the body was read
+        return respond(error.__cause__)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         wrong = DiplophraseError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -104,6 +104,34 @@ class LabelsResponse(BaseModel):
     model_version: str
     codebook_version: str
     labels: list[LabelInfo]
+
+
+class ModelInfo(BaseModel):
+    """A version on disk: `whole`, or `broken` for a reason; figures are from 0 to 1."""
+
+    version: str
+    state: Literal["whole", "broken"]
+    reason: str | None
+    created: str | None
+    metrics: dict[str, float]
+    current: bool
+    serving: bool
+
+
+class ModelsResponse(BaseModel):
+    """The version that serves here, the one that CURRENT names, why that was refused, and all."""
+
+    serving: str
+    current: str | None
+    refused: str | None
+    versions: list[ModelInfo]
+
+
+class PromoteResponse(BaseModel):
+    """The version that serves from now on, and the one that did before."""
+
+    model_version: str
+    previous: str
 
 
 class ErrorDetail(BaseModel):

@@ -148,10 +148,11 @@ def serve(
     models: Annotated[Path | None, typer.Option(help="Folder of bundles.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port.")] = None,
     settings: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """Answer over HTTP."""
-    chosen = load_settings(settings, models=models, host=host, port=port)
+    chosen = load_settings(settings, models=models, host=host, port=port, workers=workers)
     from serving.run import serve as run
 
     run(chosen)
