@@ -1,7 +1,7 @@
 """A bundle: one version of the model as a folder on disk that is never edited.
 
-`model.onnx`, `tokenizer.json`, `config.json`, `metrics.json`, `README.md` (the model card) and
-`manifest.json`, which holds the sha256 of every other file. `models/CURRENT` names the version
+`model.onnx`, `tokenizer.json`, `config.json`, `metrics.json`, `README.md` (the model card), its
+plots (`*.svg`) and `manifest.json`, which holds the sha256 of every other file. `models/CURRENT` names the version
 that answers.
 """
 
@@ -133,8 +133,8 @@ def load_bundle(path: str | Path) -> Bundle:
     hashes = _read_json(path / MANIFEST).get("files")
     if not isinstance(hashes, dict):
         raise BundleError(f"{path / MANIFEST} holds no hashes. Restore the file.")
-    for name in FILES:
-        file = path / name
+    for name in dict.fromkeys([*FILES, *hashes]):
+        file = path / Path(name).name
         if not file.is_file():
             raise BundleError(f"{file} is missing. A bundle is whole or unusable: restore it.")
         if sha256_of(file) != hashes.get(name):
@@ -206,9 +206,10 @@ def save_bundle(models: str | Path, staged: str | Path, manifest: dict[str, Any]
     models.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=models))
     try:
-        for name in FILES:
+        names = [*FILES, *sorted(path.name for path in staged.glob("*.svg"))]
+        for name in names:
             shutil.copyfile(staged / name, scratch / name)
-        hashes = {name: sha256_of(scratch / name) for name in FILES}
+        hashes = {name: sha256_of(scratch / name) for name in names}
         _write_durably(scratch / MANIFEST, json.dumps({"files": hashes, **manifest}))
         version = load_bundle(scratch).version
         target = models / version

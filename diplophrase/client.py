@@ -164,18 +164,29 @@ class Client:
         self._http.close()
 
     def classify(
-        self, texts: Iterable[str], *, evidence: bool = True, scores: bool = False
+        self,
+        texts: Iterable[str],
+        *,
+        evidence: bool = True,
+        scores: bool = False,
+        precision: float | None = None,
     ) -> ClassifyResult:
         """Return one result for each text, in order; no texts give an empty result.
 
-        Without `scores`, each result's `scores` is empty.
+        Without `scores`, each result's `scores` is empty. With `precision`, only labels are given
+        of which that share is right.
 
         Raises:
             InvalidRequest: before anything is sent, naming each text that cannot be read.
             ServiceError: if a request fails; `details` count in `texts`.
         """
         calls = plan_classify(
-            self._base_url, texts, batch_size=self._batch_size, evidence=evidence, scores=scores
+            self._base_url,
+            texts,
+            batch_size=self._batch_size,
+            evidence=evidence,
+            scores=scores,
+            precision=precision,
         )
         return read_classify(calls, [self._send(call) for call in calls])
 
@@ -185,13 +196,16 @@ class Client:
         *,
         id: str | None = None,  # noqa: A002 - the name it has in the answer
         evidence: bool = True,
+        precision: float | None = None,
     ) -> StatementResult:
         """Return the sentences of a statement, labelled, and the whole summed up.
 
         Raises:
             ServiceError: if the request fails.
         """
-        call = plan_statement(self._base_url, text, id=id, evidence=evidence)
+        call = plan_statement(
+            self._base_url, text, id=id, evidence=evidence, precision=precision
+        )
         return read_statement(call, self._send(call))
 
     def labels(self) -> LabelsResult:
@@ -314,14 +328,24 @@ class AsyncClient:
         await self._http.aclose()
 
     async def classify(
-        self, texts: Iterable[str], *, evidence: bool = True, scores: bool = False
+        self,
+        texts: Iterable[str],
+        *,
+        evidence: bool = True,
+        scores: bool = False,
+        precision: float | None = None,
     ) -> ClassifyResult:
         """Return one result for each text, in order; see `Client.classify`.
 
         The first request to fail ends the others.
         """
         calls = plan_classify(
-            self._base_url, texts, batch_size=self._batch_size, evidence=evidence, scores=scores
+            self._base_url,
+            texts,
+            batch_size=self._batch_size,
+            evidence=evidence,
+            scores=scores,
+            precision=precision,
         )
         return read_classify(calls, await self._send_all(calls))
 
@@ -331,9 +355,12 @@ class AsyncClient:
         *,
         id: str | None = None,  # noqa: A002 - the name it has in the answer
         evidence: bool = True,
+        precision: float | None = None,
     ) -> StatementResult:
         """Return the sentences of a statement; see `Client.classify_statement`."""
-        call = plan_statement(self._base_url, text, id=id, evidence=evidence)
+        call = plan_statement(
+            self._base_url, text, id=id, evidence=evidence, precision=precision
+        )
         return read_statement(call, await self._send(call))
 
     async def labels(self) -> LabelsResult:

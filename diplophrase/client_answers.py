@@ -368,6 +368,7 @@ class _Result(_Wire):
     speaker: str
     model_version: str
     truncated: bool
+    out_of_domain: bool
     scores: dict[str, float] | None = None
 
     def typed(self) -> Result:
@@ -377,6 +378,7 @@ class _Result(_Wire):
             model_version=self.model_version,
             scores=self.scores or {},
             truncated=self.truncated,
+            out_of_domain=self.out_of_domain,
         )
 
 

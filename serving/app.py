@@ -169,7 +169,9 @@ def _add_classify(api: APIRouter, settings: Settings) -> None:
         request.state.texts = len(body.texts)
         check_sizes(body.texts, settings)
         results = await _while_connected(
-            request, _engine(request).classify(body.texts, evidence=body.evidence)
+            request, _engine(request).classify(
+                body.texts, evidence=body.evidence, precision=body.precision
+            )
         )
         answers = [result.to_dict(scores=body.scores) for result in results]
         return JSONResponse({"model_version": results[0].model_version, "results": answers})
@@ -185,7 +187,9 @@ def _add_classify(api: APIRouter, settings: Settings) -> None:
         texts = [sentence.text for sentence in sentences]
         request.state.texts = len(texts)
         results = await _while_connected(
-            request, _engine(request).classify(texts, evidence=body.evidence)
+            request, _engine(request).classify(
+                texts, evidence=body.evidence, precision=body.precision
+            )
         )
         rows = [
             {"start": sentence.start, "end": sentence.end, "text": sentence.text} | result.to_dict()

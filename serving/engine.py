@@ -108,16 +108,26 @@ class Engine:
         for runner in self._runners:
             runner.join(timeout=self.settings.deadline_s)
 
-    async def classify(self, texts: Sequence[str], *, evidence: bool) -> list[Result]:
+    async def classify(
+        self, texts: Sequence[str], *, evidence: bool, precision: float | None = None
+    ) -> list[Result]:
         """Label `texts`, all with the same model; cancel it and their places are free at once.
 
         Raises:
+            InvalidRequest: if the model has no operating point of that precision.
             DiplophraseError: `overloaded` at once if too many texts are in flight, `not_ready` if
                 no runner is alive.
         """
         classifier = self.classifier
+        thresholds = classifier.thresholds(precision)
         async with self._admitted(len(texts)):
-            return await self._answer(classifier, texts, evidence)
+            encodings, raws = await self._answer(classifier, texts)
+        results = [
+            classifier.decide(text, encoding, raw, evidence=evidence, thresholds=thresholds)
+            for text, encoding, raw in zip(texts, encodings, raws, strict=True)
+        ]
+        self.metrics.labels_given(hit.id for result in results for hit in result.labels)
+        return results
 
     @asynccontextmanager
     async def _admitted(self, texts: int) -> AsyncIterator[None]:
@@ -137,8 +147,8 @@ class Engine:
             self.in_flight -= texts
 
     async def _answer(
-        self, classifier: Classifier, texts: Sequence[str], evidence: bool
-    ) -> list[Result]:
+        self, classifier: Classifier, texts: Sequence[str]
+    ) -> tuple[list[Encoding], list[Raw]]:
         started = time.perf_counter()
         if len(texts) <= _FEW:
             encodings = classifier.encode(texts)
@@ -153,16 +163,10 @@ class Engine:
             self._queue.extend(tickets)
             self._ready.notify_all()
         try:
-            raws = await asyncio.gather(*(ticket.answer for ticket in tickets))
+            return encodings, await asyncio.gather(*(ticket.answer for ticket in tickets))
         finally:
             for ticket in tickets:
                 ticket.abandoned = True  # harmless when answered; saves the work when not
-        results = [
-            classifier.decide(text, encoding, raw, evidence=evidence)
-            for text, encoding, raw in zip(texts, encodings, raws, strict=True)
-        ]
-        self.metrics.labels_given(hit.id for result in results for hit in result.labels)
-        return results
 
     def _run(self) -> None:
         batch: list[Ticket] | None = []

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
+_PRECISION = "give only labels of which this share is right; without it, precision and recall alike"
 
 
 class ClassifyRequest(BaseModel):
@@ -17,6 +18,7 @@ class ClassifyRequest(BaseModel):
     texts: Annotated[list[str], Field(min_length=1, description="sentences, one result for each")]
     evidence: bool = Field(True, description="give the words that earned each label")
     scores: bool = Field(False, description="give the calibrated scores of all labels")
+    precision: float | None = Field(None, gt=0, lt=1, strict=False, description=_PRECISION)
 
 
 class StatementRequest(BaseModel):
@@ -27,6 +29,7 @@ class StatementRequest(BaseModel):
     text: str = Field(description="the statement")
     id: str | None = Field(None, max_length=200, description="given back in the answer")
     evidence: bool = Field(True, description="give the words that earned each label")
+    precision: float | None = Field(None, gt=0, lt=1, strict=False, description=_PRECISION)
 
 
 class EvidenceOut(BaseModel):
@@ -48,12 +51,17 @@ class LabelOut(BaseModel):
 
 
 class ResultOut(BaseModel):
-    """What the model says of one text; `truncated` if it was too long to be read to its end."""
+    """What the model says of one text.
+
+    `truncated` if it was too long to be read to its end; `out_of_domain` if it is unlike anything
+    that the model was made for, and then without labels.
+    """
 
     labels: list[LabelOut]
     speaker: str
     model_version: str
     truncated: bool
+    out_of_domain: bool
     scores: dict[str, float] | None = None
 
 

@@ -134,6 +134,7 @@ def draft_bundle(
     domain: Domain | None = None,
     metrics: dict[str, Any] | None = None,
     card: str = "A draft.\n",
+    plots: Sequence[Path] = (),
     manifest: dict[str, Any] | None = None,
 ) -> Path:
     """Write a bundle named `version` below `models`; a draft has no calibration of its own."""
@@ -149,6 +150,8 @@ def draft_bundle(
         )
         (staged / "metrics.json").write_text(json.dumps(metrics or {}, indent=1), encoding="utf-8")
         (staged / "README.md").write_text(card, encoding="utf-8")
+        for plot in plots:
+            shutil.copyfile(plot, staged / plot.name)
         return save_bundle(models, staged, manifest or {}).path
     finally:
         shutil.rmtree(staged, ignore_errors=True)

@@ -19,22 +19,21 @@ _STYLE = {
 }
 
 
-def draw_plots(folder: Path, metrics: dict[str, Any]) -> list[str]:
-    """Write the plots that `metrics` has figures for into `folder`; return their names."""
+def draw_plots(folder: Path, metrics: dict[str, Any]) -> list[Path]:
+    """Write the plots that `metrics` has figures for into `folder`; return their paths."""
     drawn = []
     with mpl.rc_context(_STYLE):
         if measured := metrics.get("cross_validation"):
-            _save(_labels(measured), folder / "labels.svg")
-            _save(_reliability(metrics["reliability"]), folder / "reliability.svg")
-            drawn += ["labels.svg", "reliability.svg"]
+            drawn.append(_save(_labels(measured), folder / "labels.svg"))
+            drawn.append(_save(_reliability(metrics["reliability"]), folder / "reliability.svg"))
         if curve := metrics.get("learning_curve"):
-            _save(_curve(curve), folder / "learning_curve.svg")
-            drawn.append("learning_curve.svg")
+            drawn.append(_save(_curve(curve), folder / "learning_curve.svg"))
     return drawn
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> Path:
     figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return path
 
 
 def _labels(measured: dict[str, Any]) -> Figure:

@@ -14,7 +14,7 @@ from diplophrase.attributes import read_attribute
 from diplophrase.classifier import Evidence, Raw, find_evidence
 from diplophrase.codebook import Codebook
 from training.baselines import predict_tfidf
-from training.calibration import expected_calibration_error
+from training.calibration import PRECISIONS, expected_calibration_error
 from training.crossval import OutOfFold
 from training.dataset import label_targets
 from training.lexicon import Lexicon
@@ -30,6 +30,7 @@ class CrossValidated:
     scores: npt.NDArray[np.float64]  # [N, L]
     given: Bools  # [N, L]
     given_float32: Bools  # [N, L]
+    given_at: dict[float, Bools]  # [N, L] at each operating point
     targets: Bools  # [N, L]
     spans: list[dict[str, Evidence]]  # for each text, the evidence of its gold labels
 
@@ -40,17 +41,20 @@ def decide_out_of_fold(out: OutOfFold, codebook: Codebook) -> CrossValidated:
     scores = np.zeros(targets.shape)
     given = np.zeros(targets.shape, dtype=bool)
     given_float32 = np.zeros(targets.shape, dtype=bool)
+    given_at = {precision: np.zeros(targets.shape, dtype=bool) for precision in PRECISIONS}
     logits, float_logits = out.logits(), out.logits(float32=True)
     for fold, fitted in enumerate(out.fit_others(targets)):
         rows = out.folds == fold
         scores[rows] = fitted.scores(logits[rows])
         given[rows] = fitted.decide(logits[rows])
         given_float32[rows] = fitted.decide(float_logits[rows])
+        for precision in PRECISIONS:
+            given_at[precision][rows] = fitted.decide(logits[rows], precision)
     spans = [
         {label: _span(out, row, codebook.ids.index(label)) for label in annotation.labels}
         for row, annotation in enumerate(out.annotations)
     ]
-    return CrossValidated(scores, given, given_float32, targets > 0, spans)
+    return CrossValidated(scores, given, given_float32, given_at, targets > 0, spans)
 
 
 def _span(out: OutOfFold, row: int, label: int) -> Evidence:
@@ -95,6 +99,7 @@ def cross_validation_report(
             float((decided.given == decided.given_float32).mean()), 5
         ),
         "baselines": {name: label_table(g, targets, labels) for name, g in baselines.items()},
+        "operating_points": _operating_points(decided),
         "calibration_error": round(
             expected_calibration_error(decided.scores, targets.astype(float)), 4
         ),
@@ -102,6 +107,21 @@ def cross_validation_report(
         "speaker_accuracy": _speaker_accuracy(out),
         "attributes": _attribute_accuracy(out, decided, codebook),
     }
+
+
+def _operating_points(decided: CrossValidated) -> list[dict[str, float]]:
+    """Return the precision asked for, and the precision and recall that came out, all labels."""
+    rows = []
+    for precision, given in decided.given_at.items():
+        right = float((given & decided.targets).sum())
+        rows.append(
+            {
+                "asked": precision,
+                "precision": round(right / max(int(given.sum()), 1), 4),
+                "recall": round(right / max(int(decided.targets.sum()), 1), 4),
+            }
+        )
+    return rows
 
 
 def _evidence_figures(

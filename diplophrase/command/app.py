@@ -67,12 +67,15 @@ def classify(
     file: Annotated[Path | None, typer.Option(help="A file with one sentence a line.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, one a sentence.")] = False,
     scores: Annotated[bool, typer.Option(help="With --json: all labels' scores.")] = False,
+    precision: Annotated[
+        float | None, typer.Option(help="Only labels of which this share is right, such as 0.9.")
+    ] = None,
     models: Models = Path("models"),
 ) -> None:
     """Label sentences given as arguments, in a file, or on stdin (one a line)."""
     sentences = _gather_texts(texts or [], file)
     classifier = Classifier.load(current_bundle(models), runners=2)
-    results = classifier.classify(sentences)
+    results = classifier.classify(sentences, precision=precision)
     if as_json:
         for text, result in zip(sentences, results, strict=True):
             typer.echo(json.dumps(_json_row(text, result, scores), ensure_ascii=False))
@@ -131,7 +134,7 @@ def _table(sentences: list[str], results: list[Result]) -> Table:
         gaps = ["\n" * label.count("\n") for label in labels]
         table.add_row(
             text,
-            "\n".join(labels) or "none",
+            "\n".join(labels) or ("out of domain" if result.out_of_domain else "none"),
             "\n".join(f"{h.score:.2f}{gap}" for h, gap in zip(result.labels, gaps, strict=True)),
             "\n".join(span + gap for span, gap in zip(spans, gaps, strict=True)),
             result.speaker,
