@@ -36,11 +36,11 @@ from diplophrase.errors import InvalidRequest, MissingExtra, SettingsError
 
 def test_results_come_without_evidence_and_scores_where_not_asked() -> None:
     row = {"labels": [{"id": "a", "score": 1, "rank": 3}], "speaker": "china", "new": 1}
-    row |= {"model_version": "v1", "truncated": True}
+    row |= {"model_version": "v1", "truncated": True, "out_of_domain": True}
     bench = Bench([httpx.Response(200, json={"model_version": "v1", "results": [row]})])
     with bench.client() as client:
         found = client.classify(iter(["x"]), evidence=False)
-    assert found[0] == Result([LabelHit("a", 1.0)], "china", "v1", {}, True)
+    assert found[0] == Result([LabelHit("a", 1.0)], "china", "v1", {}, True, True)
     assert json.loads(bench.requests[0].content)["evidence"] is False
 
 
