@@ -151,6 +151,7 @@ def summary_lines(figures: dict[str, Any]) -> str:
         f"- expected calibration error {figures['calibration_error']:.3f}",
         f"- evidence word F1 {percent(figures['evidence_f1']['model'])}, the lexicon's "
         f"{percent(figures['evidence_f1']['lexicon'])}",
+        f"- flagged as out of domain {percent(figures['out_of_domain'])}%",
         f"- speaker {percent(figures['speaker_accuracy'])}% right",
         *attributes,
     ]

@@ -89,11 +89,14 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def run_evaluation(*, data: Path, out: Path | None, labels: Path, models: Path) -> None:
-    """Evaluate the current bundle on `data`; print the table, write all figures to `out`."""
+def run_evaluation(
+    *, data: Path, out: Path | None, labels: Path, models: Path, version: str | None
+) -> None:
+    """Evaluate a bundle on `data`; print the table, write all figures to `out`."""
     annotations = read_data(Paths(labels, labels, models))
     codebook = annotations.codebook
-    classifier = Classifier.load(current_bundle(models), threads=2)
+    bundle = models / version if version else current_bundle(models)
+    classifier = Classifier.load(bundle, threads=2)
     if classifier.labels != codebook.ids:
         raise InvalidData(
             f"The bundle {classifier.bundle.version} knows other labels than {labels}. "

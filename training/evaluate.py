@@ -63,6 +63,7 @@ def evaluate_bundle(
         },
         "calibration_error": round(expected_calibration_error(scores, targets.astype(float)), 4),
         "evidence_f1": _evidence(notes, results, classifier, lexicon),
+        "out_of_domain": round(float(np.mean([r.out_of_domain for r in results])), 4),
         "speaker_accuracy": round(
             float(np.mean([r.speaker == n.speaker for r, n in zip(results, notes, strict=True)])), 4
         ),

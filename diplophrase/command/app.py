@@ -201,8 +201,9 @@ def evaluate(
         "labels"
     ),
     models: Models = Path("models"),
+    version: Annotated[str | None, typer.Option(help="Default: the current one.")] = None,
 ) -> None:
-    """Measure the current bundle on labelled sentences, beside lexicon, TF-IDF and embeddings."""
+    """Measure a version on labelled sentences, beside lexicon, TF-IDF and embeddings."""
     from training.command import run_evaluation
 
-    run_evaluation(data=data, out=out, labels=labels, models=models)
+    run_evaluation(data=data, out=out, labels=labels, models=models, version=version)
