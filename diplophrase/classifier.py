@@ -18,11 +18,11 @@ from diplophrase.attributes import read_attribute
 from diplophrase.bundle import Bundle, load_bundle
 from diplophrase.codebook import FormulaAttribute, GradeAttribute
 from diplophrase.errors import BundleError, Detail, InvalidRequest
+from diplophrase.visible import HALF_CHARACTER, is_blank
 
 MAX_BATCH_TEXTS = 16
 MAX_BATCH_TOKENS = 512  # padded; one longer text still runs alone
 _WORD = re.compile(r"\w+(?:[-’'&./]\w+)*")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a character: no UTF-8, and no tokens
 
 Floats = npt.NDArray[np.float32]
 
@@ -224,11 +224,11 @@ def check_texts(texts: Sequence[str]) -> None:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             details.append(Detail("texts", type(text).__name__, "a text is a string", index))
-        elif not text.strip():
+        elif is_blank(text):
             details.append(
                 Detail("texts", repr(text)[:40], "a text has a visible character", index)
             )
-        elif half := _SURROGATE.search(text):
+        elif half := HALF_CHARACTER.search(text):
             details.append(
                 Detail("texts", repr(half[0]), "a text has no half of a surrogate pair", index)
             )
