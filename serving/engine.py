@@ -14,7 +14,7 @@ from pathlib import Path
 from tokenizers import Encoding
 
 from diplophrase.classifier import Classifier, Raw, Result
-from diplophrase.errors import DiplophraseError
+from diplophrase.errors import DiplophraseError, InvalidRequest
 from diplophrase.settings import Settings
 from serving.batching import FairQueue, collect_batch
 from serving.logs import request_id as current_request_id
@@ -67,6 +67,7 @@ class Engine:
     _queue: FairQueue[Ticket] = field(default_factory=FairQueue)
     _ready: threading.Condition = field(default_factory=threading.Condition)
     _closing: bool = False
+    _alive: int = 0
     _runners: list[threading.Thread] = field(default_factory=list)
 
     @classmethod
@@ -79,6 +80,7 @@ class Engine:
         engine = cls(settings, load_warm(bundle, settings, metrics), metrics)
         metrics.model_in_use(engine.classifier.bundle.version, engine.classifier.labels)
         metrics.watch(waiting=lambda: len(engine._queue), in_flight=lambda: engine.in_flight)
+        engine._alive = settings.runners
         for number in range(settings.runners):
             name = f"runner-{number}"
             runner = threading.Thread(target=engine._run, name=name, daemon=True)
@@ -89,7 +91,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Tell whether every runner is alive."""
-        return not self._closing and all(runner.is_alive() for runner in self._runners)
+        return not self._closing and self._alive == self.settings.runners
 
     def close(self) -> None:
         """Let the runners finish what waits, then end them."""
@@ -103,8 +105,9 @@ class Engine:
         """Label `texts`, all with the same model.
 
         Raises:
+            InvalidRequest: if `texts` are more than may ever be in flight.
             DiplophraseError: `overloaded` at once if too many texts are in flight, `deadline` if
-                the answer takes longer than the settings allow.
+                the answer takes longer than the settings allow, `not_ready` if no runner is left.
         """
         classifier = self.classifier
         async with self._admitted(len(texts)):
@@ -121,6 +124,11 @@ class Engine:
     @asynccontextmanager
     async def _admitted(self, texts: int) -> AsyncIterator[None]:
         limit = self.settings.max_in_flight
+        if texts > limit:
+            raise InvalidRequest(
+                f"The request holds {texts} texts or sentences; the service takes at most {limit} "
+                f"at a time. Send it in parts."
+            )
         if self._closing or self.in_flight + texts > limit:
             reason = "is stopping" if self._closing else f"holds {self.in_flight} texts in flight"
             raise DiplophraseError(
@@ -146,9 +154,7 @@ class Engine:
         tickets = [
             Ticket(classifier, encoding, loop.create_future(), loop) for encoding in encodings
         ]
-        with self._ready:
-            self._queue.extend(tickets)
-            self._ready.notify_all()
+        self._enqueue(tickets)
         try:
             raws = await asyncio.gather(*(ticket.answer for ticket in tickets))
         finally:
@@ -161,10 +167,32 @@ class Engine:
         self.metrics.labels_given(hit.id for result in results for hit in result.labels)
         return results
 
+    def _enqueue(self, tickets: Sequence[Ticket]) -> None:
+        with self._ready:
+            if not self._alive and not self._closing:
+                raise _no_runner()
+            self._queue.extend(tickets)
+            self._ready.notify_all()
+
     def _run(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            if batch:
-                run_batch(batch, self.metrics)
+        batch: list[Ticket] | None = []
+        try:
+            while (batch := self._next_batch()) is not None:
+                if batch:
+                    run_batch(batch, self.metrics)
+        except BaseException as error:  # nothing is above this thread to catch it
+            log.critical("a thread that runs the model has ended", exc_info=error)
+            self._bury(batch or [])
+
+    def _bury(self, batch: Sequence[Ticket]) -> None:
+        """Answer the texts of a runner that ended and, if it was the last, all that wait."""
+        with self._ready:
+            self._alive -= 1
+            orphans = list(batch)
+            if not self._alive:
+                orphans += self._queue.take(len(self._queue), range(len(self._queue)))
+        for ticket in orphans:
+            ticket.resolve(None, _no_runner())
 
     def _next_batch(self) -> list[Ticket] | None:
         """Wait for texts and take a batch of one model; None ends the runner."""
@@ -187,6 +215,13 @@ class Engine:
                 max_tokens=self.settings.batch_tokens,
             )
             return self._queue.take(_LOOK_AHEAD, [same[row] for row in chosen])
+
+
+def _no_runner() -> DiplophraseError:
+    return DiplophraseError(
+        "A thread that runs the model has ended. Restart the service; its log says why.",
+        kind="not_ready",
+    )
 
 
 def load_warm(bundle: Path, settings: Settings, metrics: Metrics) -> Classifier:
