@@ -54,9 +54,15 @@ class ModelWatcher:
                     return
                 await self._swap(path)
             except BundleError as error:
-                if error.message != self.refused:
-                    log.error("model refused, the old one serves on: %s", error.message)
-                self.refused = error.message
+                self._refuse(error.message)
+            except Exception as error:  # nothing awaits `follow`: it would end unseen
+                log.error("a look at CURRENT failed", exc_info=error)
+                self._refuse(f"The look at CURRENT failed ({type(error).__name__}); see the log.")
+
+    def _refuse(self, reason: str) -> None:
+        if reason != self.refused:
+            log.error("model refused, the old one serves on: %s", reason)
+        self.refused = reason
 
     async def _swap(self, path: Path) -> None:
         old = self.engine.classifier
