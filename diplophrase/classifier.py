@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from diplophrase.visible import HALF_CHARACTER, is_blank
 
 MAX_BATCH_TEXTS = 16
 MAX_BATCH_TOKENS = 512  # padded; one longer text still runs alone
+LABELS_KEY = "labels"  # of model.onnx's metadata: a JSON list of ids, in the network's order
 _WORD = re.compile(r"\w+(?:[-’'&./]\w+)*")
 
 Floats = npt.NDArray[np.float32]
@@ -128,6 +130,12 @@ class Classifier:
                     f"{self.bundle.path}: model.onnx gives {found} {name}, "
                     f"config.json says {size}. The files are of different models."
                 )
+        named = self._session.get_modelmeta().custom_metadata_map.get(LABELS_KEY)
+        if named is not None and named != json.dumps(self.labels):
+            raise BundleError(
+                f"{self.bundle.path}: model.onnx gives other labels, or in another order, than "
+                f"config.json. The files are of different models."
+            )
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 1, runners: int = 1) -> Classifier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from training.finetune import TrainConfig
 from training.fit import Candidate, Recipe, data_hash, draft_bundle, fit_or_reuse
 from training.folds import assign_folds, group_events
 from training.lexicon import load_lexicon, rule_decisions
+from training.naming import name_labels
 from training.report import (
     CrossValidated,
     baseline_decisions,
@@ -120,17 +122,21 @@ def train(
     metrics["export"]["onnx_gap"] = candidate.export_gap
     manifest = _manifest(paths, config, base.checkpoint, digest, started)
     metrics["run"] = manifest
-    path = draft_bundle(
-        paths.models,
-        recipe,
-        candidate.int8 / "model.onnx",
-        version,
-        config.max_tokens,
-        fitted=fitted,
-        metrics=metrics,
-        card=render_card(version, data.codebook, metrics),
-        manifest=manifest,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        network = Path(scratch) / "model.onnx"
+        drafted = load_bundle(candidate.int8).config
+        name_labels(candidate.int8 / "model.onnx", network, [label.id for label in drafted.labels])
+        path = draft_bundle(
+            paths.models,
+            recipe,
+            network,
+            version,
+            config.max_tokens,
+            fitted=fitted,
+            metrics=metrics,
+            card=render_card(version, data.codebook, metrics),
+            manifest=manifest,
+        )
     return load_bundle(path)
 
 
