@@ -7,6 +7,7 @@ that answers.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -122,9 +123,19 @@ def load_bundle(path: str | Path) -> Bundle:
 
     Raises:
         BundleError: if the folder or a file is missing, a file differs from the manifest, or the
-            config breaks its schema; the message names the file.
+            config breaks its schema, or cannot be read; the message names the file.
     """
     path = Path(path)
+    try:
+        return _load(path)
+    except OSError as error:
+        raise BundleError(
+            f"{error.filename or path} cannot be read: {_reason(error)}. Let the user whom the "
+            f"program runs as read it."
+        ) from None
+
+
+def _load(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(
             f"{path} is not a folder. Name a folder that holds a bundle, "
@@ -200,26 +211,50 @@ def save_bundle(models: str | Path, staged: str | Path, manifest: dict[str, Any]
     verified by loading, and renamed into place. `manifest` gives the run's other facts.
 
     Raises:
-        BundleError: if the version exists already or the result does not load.
+        BundleError: if the version exists already, a file cannot be copied, such as for want of
+            space, or the result does not load.
     """
     models, staged = Path(models), Path(staged)
-    models.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=models))
+    scratch = models
     try:
+        models.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=models))
         names = [*FILES, *sorted(path.name for path in staged.glob("*.svg"))]
         for name in names:
             shutil.copyfile(staged / name, scratch / name)
         hashes = {name: sha256_of(scratch / name) for name in names}
         _write_durably(scratch / MANIFEST, json.dumps({"files": hashes, **manifest}))
-        version = load_bundle(scratch).version
-        target = models / version
+        target = models / load_bundle(scratch).version
         if target.exists():
-            raise BundleError(f"{target} exists. Versions are never edited: choose a new name.")
+            raise _taken(target)
         scratch.chmod(0o755)
-        scratch.rename(target)
+        _rename(scratch, target)
+    except OSError as error:
+        raise BundleError(
+            f"No version was added to {models}: {error.filename or scratch}: {_reason(error)}. "
+            f"Mend that and save again."
+        ) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch != models:
+            shutil.rmtree(scratch, ignore_errors=True)
     return load_bundle(target)
+
+
+def _rename(scratch: Path, target: Path) -> None:
+    try:
+        scratch.rename(target)
+    except OSError as error:  # another process may have been first since the name was free
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise _taken(target) from None
+        raise
+
+
+def _taken(target: Path) -> BundleError:
+    return BundleError(f"{target} exists. Versions are never edited: choose a new name.")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _write_durably(path: Path, content: str) -> None:
@@ -233,10 +268,20 @@ def current_bundle(models: str | Path) -> Path:
     """Return the folder that `models/CURRENT` names.
 
     Raises:
-        BundleError: if CURRENT is missing or names no folder.
+        BundleError: if CURRENT is missing, cannot be read or names no folder.
     """
     models = Path(models)
     pointer = models / "CURRENT"
+    try:
+        return _current(models, pointer)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = _reason(error) if isinstance(error, OSError) else "it is not UTF-8"
+        raise BundleError(
+            f"{pointer} cannot be read: {reason}. Write a version with: diplophrase models promote"
+        ) from None
+
+
+def _current(models: Path, pointer: Path) -> Path:
     if not pointer.is_file():
         raise BundleError(
             f"{pointer} is missing. Run in a clone, name the folder with --models, "
@@ -252,17 +297,28 @@ def set_current(models: str | Path, version: str) -> None:
     """Make `version` the one that answers, by an atomic swap of `models/CURRENT`.
 
     Raises:
-        BundleError: if it is not whole; CURRENT stays as it is.
-        OSError: if CURRENT cannot be written; it stays as it is.
+        BundleError: if the bundle is not whole or CURRENT cannot be written, such as for want of
+            space; CURRENT is as it was.
     """
     models = Path(models)
     load_version(models, version)
-    descriptor, name = tempfile.mkstemp(prefix=".current-", dir=models)
+    pointer = models / "CURRENT"
+    try:
+        _swap(pointer, version)
+    except OSError as error:
+        raise BundleError(
+            f"{pointer} cannot be written: {_reason(error)}. It is as it was; mend that and "
+            f"promote {version} again."
+        ) from error
+
+
+def _swap(pointer: Path, version: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=".current-", dir=pointer.parent)
     os.close(descriptor)
     scratch = Path(name)
     try:
         _write_durably(scratch, version + "\n")
         scratch.chmod(0o644)
-        scratch.replace(models / "CURRENT")
+        scratch.replace(pointer)
     finally:
         scratch.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,12 @@ from diplophrase.attributes import read_attribute
 from diplophrase.bundle import Bundle, load_bundle
 from diplophrase.codebook import FormulaAttribute, GradeAttribute
 from diplophrase.errors import BundleError, Detail, InvalidRequest
+from diplophrase.visible import HALF_CHARACTER, is_blank
 
 MAX_BATCH_TEXTS = 16
 MAX_BATCH_TOKENS = 512  # padded; one longer text still runs alone
+LABELS_KEY = "labels"  # of model.onnx's metadata: a JSON list of ids, in the network's order
 _WORD = re.compile(r"\w+(?:[-’'&./]\w+)*")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a character: no UTF-8, and no tokens
 
 Floats = npt.NDArray[np.float32]
 
@@ -136,6 +138,12 @@ class Classifier:
                     f"{self.bundle.path}: model.onnx gives {found} {name}, "
                     f"config.json says {size}. The files are of different models."
                 )
+        named = self._session.get_modelmeta().custom_metadata_map.get(LABELS_KEY)
+        if named is not None and named != json.dumps(self.labels):
+            raise BundleError(
+                f"{self.bundle.path}: model.onnx gives other labels, or in another order, than "
+                f"config.json. The files are of different models."
+            )
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 1, runners: int = 1) -> Classifier:
@@ -276,11 +284,11 @@ def check_texts(texts: Sequence[str]) -> None:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             details.append(Detail("texts", type(text).__name__, "a text is a string", index))
-        elif not text.strip():
+        elif is_blank(text):
             details.append(
                 Detail("texts", repr(text)[:40], "a text has a visible character", index)
             )
-        elif half := _SURROGATE.search(text):
+        elif half := HALF_CHARACTER.search(text):
             details.append(
                 Detail("texts", repr(half[0]), "a text has no half of a surrogate pair", index)
             )

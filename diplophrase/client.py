@@ -203,9 +203,7 @@ class Client:
         Raises:
             ServiceError: if the request fails.
         """
-        call = plan_statement(
-            self._base_url, text, id=id, evidence=evidence, precision=precision
-        )
+        call = plan_statement(self._base_url, text, id=id, evidence=evidence, precision=precision)
         return read_statement(call, self._send(call))
 
     def labels(self) -> LabelsResult:
@@ -358,9 +356,7 @@ class AsyncClient:
         precision: float | None = None,
     ) -> StatementResult:
         """Return the sentences of a statement; see `Client.classify_statement`."""
-        call = plan_statement(
-            self._base_url, text, id=id, evidence=evidence, precision=precision
-        )
+        call = plan_statement(self._base_url, text, id=id, evidence=evidence, precision=precision)
         return read_statement(call, await self._send(call))
 
     async def labels(self) -> LabelsResult:

@@ -14,6 +14,8 @@ from itertools import pairwise
 
 import nupunkt
 
+from diplophrase.visible import is_blank
+
 _LINE = re.compile(r"[^\r\n\u2028\u2029]+")
 _BARE_MARK = re.compile(r"(?:[•▪◦*\-–—]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})[.)\]]?)\s*[-–—.]?")
 # begins at a word's start only: tried from every character, a long word takes quadratic time
@@ -24,7 +26,10 @@ _NUMBERED = re.compile(  # abbreviations after which a number is a value, not a 
 _STARTS_ITEM = re.compile(r"[•▪◦*\-–—]\s|\(?(?:\d{1,3}|[a-z]|[ivx]{1,5})\s?[.)\-]")
 _CONTINUES = re.compile(r"[a-z/)\]}»”’,;]")
 _HAS_WORD = re.compile(r"\w")
-_LONG_RUN = re.compile(r"[!?]{20,}")  # nupunkt takes time in the square of their length
+# nupunkt looks through a word once for each ending in it: time in the square of its length
+_LONG_WORD = re.compile(r"\S{200,}")
+_ENDING = re.compile(r"[.!?…]")
+_TAIL = 20  # characters at a long word's end that are left as they are
 _MIN_WRAP_WIDTH = 40  # shorter blocks are lists
 _MAX_WRAP_WIDTH = 120  # longer lines are paragraphs, not wrapped prose
 
@@ -41,12 +46,13 @@ class Sentence:
 def split_sentences(text: str) -> list[Sentence]:
     """Return the sentences of `text` in order; blank text gives an empty list.
 
-    Every non-space character lies in exactly one sentence, so nothing of the text is lost.
+    Every visible character lies in exactly one sentence, so nothing of the text is lost.
     """
     return [
         Sentence(text[start:end], start, end)
         for first, last in _paragraphs(text)
         for start, end in _split_paragraph(text, first, last)
+        if not is_blank(text[start:end])
     ]
 
 
@@ -104,12 +110,15 @@ def _soft_breaks(text: str, block: list[tuple[int, int]]) -> list[bool]:
     return soft
 
 
+def _without_endings(word: re.Match[str]) -> str:
+    return _ENDING.sub("_", word[0][:-_TAIL]) + word[0][-_TAIL:]
+
+
 def _split_paragraph(text: str, first: int, last: int) -> list[tuple[int, int]]:
     paragraph = text[first:last]
     spans: list[tuple[int, int]] = []
     pending: int | None = None  # start of a bare mark that waits for its sentence
-    shown = _LONG_RUN.sub(lambda run: "_" * (len(run[0]) - 1) + run[0][-1], paragraph)
-    for raw_start, raw_end in nupunkt.sent_spans(shown):
+    for raw_start, raw_end in nupunkt.sent_spans(_LONG_WORD.sub(_without_endings, paragraph)):
         start, end = _strip(paragraph, raw_start, raw_end)
         if start == end:
             continue

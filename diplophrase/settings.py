@@ -18,6 +18,7 @@ from diplophrase.errors import SettingsError
 
 ENV_PREFIX = "DIPLOPHRASE_"
 DEFAULT_FILE = "diplophrase.yaml"
+MOST_TEXTS = 10_000  # that `max_texts` may allow: faults are listed for each
 
 
 class Settings(BaseSettings):
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
     open_reading: bool = Field(True, description="only writing needs a key; if false, all of /v1")
     cors_origins: list[str] = Field([], description="origins whose pages may read answers")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between looks at CURRENT")
-    max_texts: int = Field(256, ge=1, description="texts per request")
+    max_texts: int = Field(256, ge=1, le=MOST_TEXTS, description="texts per request")
     max_characters: int = Field(5_000, ge=1, description="characters per text")
     max_statement_characters: int = Field(200_000, ge=1, description="characters per statement")
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="bytes per request body")

@@ -19,7 +19,9 @@ from diplophrase.classifier import Result
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 from diplophrase.sentences import split_sentences
 from diplophrase.settings import Settings
+from diplophrase.visible import HALF_CHARACTER, is_blank
 from serving.deadline import Deadline
+from serving.document import document_bounds
 from serving.engine import Engine, not_ready
 from serving.errors import BodyLimit, install_errors
 from serving.headers import add_headers
@@ -70,7 +72,7 @@ def create_app(
         await asyncio.to_thread(engine.close)
 
     failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse} for status in (400, 401, 408, 413, 422, 429, 504)
+        status: {"model": ErrorResponse} for status in (400, 401, 408, 413, 422, 429, 503, 504)
     }
     app = FastAPIOffline(  # its /docs needs no internet
         title="diplophrase",
@@ -95,6 +97,7 @@ def create_app(
     _add_labels(api)
     add_models(api, settings.models)
     app.include_router(api)
+    document_bounds(app, settings)
     return app
 
 
@@ -140,27 +143,50 @@ def check_sizes(texts: Sequence[str], settings: Settings) -> None:
     """Refuse too many texts, and every text that is blank or too long.
 
     Raises:
-        InvalidRequest: naming each bad text by its index.
+        InvalidRequest: naming each bad text by its index, but if there are too many texts.
     """
     details = []
     if len(texts) > settings.max_texts:
         rule = f"at most {settings.max_texts} texts a request"
         details.append(Detail("texts", f"{len(texts)} texts", rule))
-    for index, text in enumerate(texts):
-        if not text.strip():
-            rule = "a text has a visible character"
-            details.append(Detail("texts", f"{len(text)} blank characters", rule, index))
-        elif len(text) > settings.max_characters:
-            rule = (
-                f"at most {settings.max_characters} characters a text; "
-                f"POST /v1/statements splits longer ones"
-            )
-            details.append(Detail("texts", f"{len(text)} characters", rule, index))
+    else:
+        for index, text in enumerate(texts):
+            if fault := _size_fault(text, settings):
+                details.append(Detail("texts", *fault, index))
     if details:
         first = details[0]
         where = first.field if first.index is None else f"{first.field}[{first.index}]"
         more = f", and {len(details) - 1} more faults (see details)" if len(details) > 1 else ""
         raise InvalidRequest(f"{where}: found {first.found}; {first.rule}{more}.", details=details)
+
+
+def _size_fault(text: str, settings: Settings) -> tuple[str, str] | None:
+    """Return what was found and the rule it breaks."""
+    if is_blank(text):
+        return f"{len(text)} blank characters", "a text has a visible character"
+    if len(text) > settings.max_characters:
+        return f"{len(text)} characters", (
+            f"at most {settings.max_characters} characters a text; "
+            f"POST /v1/statements splits longer ones"
+        )
+    return None
+
+
+def check_statement(text: str, settings: Settings) -> None:
+    """Refuse a statement that is blank, too long or no Unicode.
+
+    Raises:
+        InvalidRequest: saying which.
+    """
+    limit = settings.max_statement_characters
+    found, rule = f"{len(text)} characters", ""
+    if is_blank(text) or len(text) > limit:
+        rule = f"a statement has a visible character and at most {limit} characters"
+    elif half := HALF_CHARACTER.search(text):
+        found, rule = repr(half[0]), "a statement has no half of a surrogate pair"
+    if rule:
+        detail = Detail("text", found, rule)
+        raise InvalidRequest(f"text: found {found}; {rule}.", details=[detail])
 
 
 def _add_classify(api: APIRouter, settings: Settings) -> None:
@@ -169,27 +195,21 @@ def _add_classify(api: APIRouter, settings: Settings) -> None:
         request.state.texts = len(body.texts)
         check_sizes(body.texts, settings)
         results = await _while_connected(
-            request, _engine(request).classify(
-                body.texts, evidence=body.evidence, precision=body.precision
-            )
+            request,
+            _engine(request).classify(body.texts, evidence=body.evidence, precision=body.precision),
         )
         answers = [result.to_dict(scores=body.scores) for result in results]
         return JSONResponse({"model_version": results[0].model_version, "results": answers})
 
     @api.post("/statements", response_model=StatementResponse, summary="Label a statement")
     async def statements(body: StatementRequest, request: Request) -> JSONResponse:
-        limit = settings.max_statement_characters
-        if not body.text.strip() or len(body.text) > limit:
-            rule = f"a statement has a visible character and at most {limit} characters"
-            detail = Detail("text", f"{len(body.text)} characters", rule)
-            raise InvalidRequest(f"text: found {detail.found}; {rule}.", details=[detail])
+        check_statement(body.text, settings)
         sentences = await asyncio.to_thread(split_sentences, body.text)
         texts = [sentence.text for sentence in sentences]
         request.state.texts = len(texts)
         results = await _while_connected(
-            request, _engine(request).classify(
-                texts, evidence=body.evidence, precision=body.precision
-            )
+            request,
+            _engine(request).classify(texts, evidence=body.evidence, precision=body.precision),
         )
         rows = [
             {"start": sentence.start, "end": sentence.end, "text": sentence.text} | result.to_dict()

@@ -14,7 +14,7 @@ from pathlib import Path
 from tokenizers import Encoding
 
 from diplophrase.classifier import Classifier, Raw, Result
-from diplophrase.errors import DiplophraseError
+from diplophrase.errors import DiplophraseError, InvalidRequest
 from diplophrase.settings import Settings
 from serving.batching import FairQueue, collect_batch
 from serving.logs import request_id as current_request_id
@@ -67,6 +67,7 @@ class Engine:
     _queue: FairQueue[Ticket] = field(default_factory=FairQueue)
     _ready: threading.Condition = field(default_factory=threading.Condition)
     _closing: bool = False
+    alive: int = 0  # runners that have not ended
     _runners: list[threading.Thread] = field(default_factory=list)
 
     @classmethod
@@ -83,6 +84,7 @@ class Engine:
             in_flight=lambda: engine.in_flight,
             runners=lambda: engine.alive,
         )
+        engine.alive = settings.runners
         for number in range(settings.runners):
             name = f"runner-{number}"
             runner = threading.Thread(target=engine._run, name=name, daemon=True)
@@ -93,12 +95,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Tell whether every runner is alive."""
-        return not self._closing and self.alive == len(self._runners)
-
-    @property
-    def alive(self) -> int:
-        """Return how many runners are alive."""
-        return sum(runner.is_alive() for runner in self._runners)
+        return not self._closing and self.alive == self.settings.runners
 
     def close(self) -> None:
         """Let the runners finish what waits, then end them."""
@@ -114,9 +111,10 @@ class Engine:
         """Label `texts`, all with the same model; cancel it and their places are free at once.
 
         Raises:
-            InvalidRequest: if the model has no operating point of that precision.
+            InvalidRequest: if the model has no operating point of that precision, or `texts` are
+                more than may ever be in flight.
             DiplophraseError: `overloaded` at once if too many texts are in flight, `not_ready` if
-                no runner is alive.
+                no runner is left.
         """
         classifier = self.classifier
         thresholds = classifier.thresholds(precision)
@@ -131,9 +129,12 @@ class Engine:
 
     @asynccontextmanager
     async def _admitted(self, texts: int) -> AsyncIterator[None]:
-        if self._runners and not self.alive:
-            raise not_ready()
         limit = self.settings.max_in_flight
+        if texts > limit:
+            raise InvalidRequest(
+                f"The request holds {texts} texts or sentences; the service takes at most {limit} "
+                f"at a time. Send it in parts."
+            )
         if self._closing or self.in_flight + texts > limit:
             reason = "is stopping" if self._closing else f"holds {self.in_flight} texts in flight"
             raise DiplophraseError(
@@ -159,14 +160,19 @@ class Engine:
         tickets = [
             Ticket(classifier, encoding, loop.create_future(), loop) for encoding in encodings
         ]
-        with self._ready:
-            self._queue.extend(tickets)
-            self._ready.notify_all()
+        self._enqueue(tickets)
         try:
             return encodings, await asyncio.gather(*(ticket.answer for ticket in tickets))
         finally:
             for ticket in tickets:
                 ticket.abandoned = True  # harmless when answered; saves the work when not
+
+    def _enqueue(self, tickets: Sequence[Ticket]) -> None:
+        with self._ready:
+            if not self.alive and not self._closing:
+                raise not_ready()
+            self._queue.extend(tickets)
+            self._ready.notify_all()
 
     def _run(self) -> None:
         batch: list[Ticket] | None = []
@@ -174,10 +180,19 @@ class Engine:
             while (batch := self._next_batch()) is not None:
                 if batch:
                     run_batch(batch, self.metrics)
-        except BaseException as error:  # nothing may end a runner in silence
+        except BaseException as error:  # nothing is above this thread to catch it
             log.critical("a runner has ended: the service is not ready", exc_info=error)
-            for ticket in batch or ():
-                ticket.resolve(None, not_ready())
+            self._bury(batch or [])
+
+    def _bury(self, batch: Sequence[Ticket]) -> None:
+        """Answer the texts of a runner that ended and, if it was the last, all that wait."""
+        with self._ready:
+            self.alive -= 1
+            orphans = list(batch)
+            if not self.alive:
+                orphans += self._queue.take(len(self._queue), range(len(self._queue)))
+        for ticket in orphans:
+            ticket.resolve(None, not_ready())
 
     def _next_batch(self) -> list[Ticket] | None:
         """Wait for texts and take a batch of one model; None ends the runner."""

@@ -9,11 +9,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 
 log = logging.getLogger("diplophrase.serving")
+
+_MOST_DETAILS = 1_000  # faults that one answer lists
+_SHOWN = 100  # characters of a field's name
 
 # pydantic's fault type -> the rule in our words; others keep pydantic's own sentence
 _RULES = {
@@ -24,6 +28,15 @@ _RULES = {
     "bool_type": "must be true or false",
     "model_attributes_type": "must be a JSON object",
     "dict_type": "must be a JSON object",
+    "string_unicode": "must be Unicode text, without half of a surrogate pair",
+}
+
+
+# what Python's reader of JSON raises besides its own error -> what is wrong with the body
+_UNREADABLE: dict[type[BaseException] | None, str] = {
+    RecursionError: "it is nested too deeply",
+    UnicodeDecodeError: "it is not UTF-8",
+    ValueError: "a number in it has too many digits",
 }
 
 
@@ -52,12 +65,17 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if any(fault["type"] == "json_invalid" for fault in faults):
         where = faults[0]["loc"][-1]
         reason = faults[0].get("ctx", {}).get("error", "not JSON")
-        message = f"The body is not JSON (at character {where}: {reason}). Send a JSON object."
-        return respond(InvalidRequest(message, kind="invalid_json"))
-    details = [_detail(fault) for fault in faults]
+        return respond(_not_json(f"at character {where}: {reason}"))
+    details = [_detail(fault) for fault in faults[:_MOST_DETAILS]]
     named = "; ".join(f"{_place(detail)}: {detail.rule}" for detail in details[:5])
-    more = f" and {len(details) - 5} more" if len(details) > 5 else ""
+    more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
     return respond(InvalidRequest(f"The request cannot be read: {named}{more}.", details=details))
+
+
+def _not_json(reason: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The body is not JSON ({reason}). Send a JSON object.", kind="invalid_json"
+    )
 
 
 def _place(detail: Detail) -> str:
@@ -67,10 +85,14 @@ def _place(detail: Detail) -> str:
 def _detail(fault: dict[str, Any]) -> Detail:
     path = [part for part in fault["loc"] if part != "body"]
     index = next((part for part in path if isinstance(part, int)), None)
-    field = ".".join(part for part in path if isinstance(part, str)) or "body"
+    field = ".".join(part for part in path if isinstance(part, str))[:_SHOWN] or "body"
     rule = _RULES.get(fault["type"], fault["msg"])
     if fault["type"] == "too_short":
         rule = f"must hold {fault['ctx']['min_length']} item or more"
+    if fault["type"] == "too_long":
+        rule = f"must hold {fault['ctx']['max_length']} items at most"
+    if isinstance(fault.get("input"), bytes):
+        rule = "must be a JSON object, sent with the header 'Content-Type: application/json'"
     found = "nothing" if fault["type"] == "missing" else _found(fault.get("input"))
     return Detail(field, found, rule, index)
 
@@ -81,11 +103,19 @@ def _found(value: object) -> str:
         return f"a string of {len(value)} characters"
     if isinstance(value, list | dict):
         return f"a {'list' if isinstance(value, list) else 'JSON object'} of {len(value)}"
+    if isinstance(value, bytes):
+        return f"a body of {len(value)} bytes that is not said to be JSON"
     return repr(value)[:40]
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, DiplophraseError):  # raised while the body was read
+        return respond(error.__cause__)
+    if isinstance(error.__cause__, ClientDisconnect):
+        return respond(DiplophraseError("The client hung up in its request.", kind="client_gone"))
+    if unread := _UNREADABLE.get(type(error.__cause__)):
+        return respond(_not_json(unread))
     place = f"{request.method} {request.url.path}"
     if error.status_code == 404:
         found = DiplophraseError(f"{place} is not there. See /docs for what is.", kind="not_found")

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+from diplophrase.settings import MOST_TEXTS
+
+_MOST_FIELDS = 100
 _PRECISION = "give only labels of which this share is right; without it, precision and recall alike"
 
 
-class ClassifyRequest(BaseModel):
+class _Request(BaseModel):
+    """A body of known fields. It is refused as a whole where naming each fault would take long."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, body: object) -> object:
+        if isinstance(body, dict) and len(body) > _MOST_FIELDS:
+            rule = f"must hold {_MOST_FIELDS} fields at most"
+            raise PydanticCustomError("too_many_fields", "{rule}", {"rule": rule})
+        return body
+
+
+class ClassifyRequest(_Request):
     """Texts to label: a sentence each."""
 
-    model_config = _STRICT
-
-    texts: Annotated[list[str], Field(min_length=1, description="sentences, one result for each")]
+    texts: Annotated[
+        list[str],
+        Field(min_length=1, max_length=MOST_TEXTS, description="sentences, one result for each"),
+    ]
     evidence: bool = Field(True, description="give the words that earned each label")
     scores: bool = Field(False, description="give the calibrated scores of all labels")
     precision: float | None = Field(None, gt=0, lt=1, strict=False, description=_PRECISION)
 
 
-class StatementRequest(BaseModel):
+class StatementRequest(_Request):
     """A whole statement, split into sentences by the service."""
-
-    model_config = _STRICT
 
     text: str = Field(description="the statement")
     id: str | None = Field(None, max_length=200, description="given back in the answer")

@@ -62,8 +62,9 @@ class ModelWatcher:
                 self._note(None)
             except BundleError as error:
                 self._note(error.message)
-            except OSError as error:
-                self._note(f"{settings.models} cannot be read: {error}.")
+            except Exception as error:  # nothing awaits `follow`: it would end unseen
+                log.error("a look at CURRENT failed", exc_info=error)
+                self._note(f"The look at CURRENT failed ({type(error).__name__}); see the log.")
 
     async def promote(self, version: str) -> str:
         """Make `version` current and return, once it answers here, the one that did before.
@@ -88,16 +89,11 @@ class ModelWatcher:
                 new = None if version == before else await self._load(path)
                 await asyncio.to_thread(set_current, models, version)
             except BundleError as error:
+                disk = isinstance(error.__cause__, OSError)
                 raise DiplophraseError(
-                    f"{error.message} {before} serves on.", kind="bundle_refused"
+                    f"{error.message} {before} serves on.",
+                    kind="storage" if disk else "bundle_refused",
                 ) from error
-            except OSError as error:
-                log.error("CURRENT cannot be moved", exc_info=error)
-                raise DiplophraseError(
-                    f"{models / 'CURRENT'} cannot be moved to {version}: {error.strerror}. "
-                    f"{before} serves on.",
-                    kind="storage",
-                ) from None
             if new is not None:
                 self._answer_with(new)
             self._note(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from training.domain import embed, fit_domain
 from training.finetune import TrainConfig
 from training.fit import Candidate, Recipe, data_hash, draft_bundle
 from training.measure import FINAL, Measured, Plan, cross_validate
+from training.naming import name_labels
+from training.plots import draw_plots
 from training.pool import Progress, Training, fit_all
 
 MIN_INT8_AGREEMENT = 0.985  # of label decisions, int8 against float32
@@ -83,18 +86,22 @@ def train(
     if measured:
         foreign = _fit_domain(data, candidate, measured)
         metrics["domain"] = measured.domain.figures(foreign.threshold)
-    path = draft_bundle(
-        paths.models,
-        recipe,
-        candidate.int8 / "model.onnx",
-        version,
-        config.max_tokens,
-        fitted=measured.fitted if measured else None,
-        domain=foreign,
-        metrics=metrics,
-        card=render_card(version, data.codebook, metrics),
-        manifest=manifest,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        network = Path(scratch) / "model.onnx"
+        name_labels(candidate.int8 / "model.onnx", network, data.codebook.ids)
+        path = draft_bundle(
+            paths.models,
+            recipe,
+            network,
+            version,
+            config.max_tokens,
+            fitted=measured.fitted if measured else None,
+            domain=foreign,
+            metrics=metrics,
+            card=render_card(version, data.codebook, metrics),
+            plots=draw_plots(Path(scratch), metrics),
+            manifest=manifest,
+        )
     return load_bundle(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -152,6 +153,18 @@ def test_the_interface_is_documented(client: TestClient) -> None:
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/v1/classify", "/v1/statements", "/v1/labels", "/healthz", "/readyz"} <= set(paths)
+
+
+def test_the_bounds_of_the_settings_are_documented(client: TestClient) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    texts = schemas["ClassifyRequest"]["properties"]["texts"]
+    assert (texts["minItems"], texts["maxItems"]) == (1, 3)
+    assert (texts["items"]["minLength"], texts["items"]["maxLength"]) == (1, 300)
+    assert schemas["StatementRequest"]["properties"]["text"]["maxLength"] == 1000
+    assert [bool(re.search(texts["items"]["pattern"], text)) for text in ("a", "\u200b")] == [
+        True,
+        False,
+    ]
 
 
 BAD_BODIES: list[tuple[str, str | bytes, int, str, str]] = [

@@ -163,8 +163,14 @@ def test_a_staged_folder_that_lacks_a_file_leaves_nothing(
 ) -> None:
     staged = stage()
     (staged / name).unlink()
-    with pytest.raises(FileNotFoundError, match=re.escape(str(staged / name))):
-        save_bundle(models, staged, {})
+    refuse(
+        f"No version was added to {models}: {staged / name}: No such file or directory. "
+        f"Mend that and save again.",
+        save_bundle,
+        models,
+        staged,
+        {},
+    )
     assert list(models.iterdir()) == []
 
 
@@ -361,6 +367,40 @@ def test_current_names_nothing(models: Path, saved: Path, content: str, name: st
     )
 
 
+def test_a_pointer_that_is_no_text(models: Path, saved: Path) -> None:
+    (models / "CURRENT").write_bytes(b"v1\xff")
+    refuse(
+        f"{models / 'CURRENT'} cannot be read: it is not UTF-8. "
+        "Write a version with: diplophrase models promote",
+        current_bundle,
+        models,
+    )
+
+
+def test_a_pointer_to_a_name_that_no_disk_takes(models: Path, saved: Path) -> None:
+    (models / "CURRENT").write_text("v" * 5000)
+    refuse(
+        f"{models / 'CURRENT'} cannot be read: File name too long. "
+        "Write a version with: diplophrase models promote",
+        current_bundle,
+        models,
+    )
+
+
+def test_a_version_that_another_process_took_meanwhile(
+    models: Path, saved: Path, stage: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diplophrase.bundle.Path.exists", lambda _: False)
+    refuse(
+        f"{saved} exists. Versions are never edited: choose a new name.",
+        save_bundle,
+        models,
+        stage(),
+        {},
+    )
+    assert [path.name for path in models.iterdir()] == ["v1"]
+
+
 def test_an_unknown_version_does_not_become_current(models: Path, saved: Path) -> None:
     set_current(models, "v1")
     refuse(
@@ -391,7 +431,7 @@ def test_a_save_that_fails_leaves_nothing(
 ) -> None:
     staged = stage()
     monkeypatch.setattr(f"diplophrase.bundle.{step}", fail)
-    with pytest.raises(OSError, match=r"^disk full$"):
+    with pytest.raises(BundleError, match=rf"^No version was added to {models}: .*: disk full\."):
         save_bundle(models, staged, {})
     assert list(models.iterdir()) == []
 
@@ -402,7 +442,12 @@ def test_a_swap_that_fails_leaves_the_old_pointer(
 ) -> None:
     set_current(models, "v1")
     monkeypatch.setattr(f"diplophrase.bundle.{step}", fail)
-    with pytest.raises(OSError, match=r"^disk full$"):
-        set_current(models, "v1")
+    refuse(
+        f"{models / 'CURRENT'} cannot be written: disk full. It is as it was; mend that and "
+        f"promote v1 again.",
+        set_current,
+        models,
+        "v1",
+    )
     assert (models / "CURRENT").read_bytes() == b"v1\n"
     assert sorted(path.name for path in models.iterdir()) == ["CURRENT", "v1"]

@@ -78,6 +78,7 @@ def test_texts_that_can_be_read(texts: list[str]) -> None:
         ("", "''", "a text has a visible character"),
         (" \t\n", r"' \t\n'", "a text has a visible character"),
         ("\xa0\u3000", r"'\xa0\u3000'", "a text has a visible character"),
+        ("\u200b\u202e\ufeff\x00", r"'\u200b\u202e\ufeff\x00'", "a text has a visible character"),
         ("one \ud83e two", r"'\ud83e'", "a text has no half of a surrogate pair"),
         ("\udcff", r"'\udcff'", "a text has no half of a surrogate pair"),
         (" " * 100, "'" + " " * 39, "a text has a visible character"),

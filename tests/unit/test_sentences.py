@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from diplophrase.sentences import Sentence, split_sentences
+from diplophrase.visible import is_blank
 
 SEEDS = Path(__file__).parents[2] / "seeds"
 COUNTS = {
@@ -201,15 +202,15 @@ CASES = {
 
 
 def assert_covers(text: str, sentences: list[Sentence]) -> None:
-    """Assert that the offsets are exact, in order, and skip nothing but white space."""
+    """Assert that the offsets are exact, in order, and skip nothing visible."""
     done = 0
     for sentence in sentences:
         assert text[sentence.start : sentence.end] == sentence.text
         assert sentence.text == sentence.text.strip() != ""
-        assert text[done : sentence.start].strip() == ""
+        assert is_blank(text[done : sentence.start])
         assert sentence.start >= done
         done = sentence.end
-    assert text[done:].strip() == ""
+    assert is_blank(text[done:])
 
 
 @pytest.mark.parametrize("parts", CASES.values(), ids=CASES.keys())
@@ -220,9 +221,29 @@ def test_boundaries(parts: list[str]) -> None:
     assert_covers(text, found)
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n", "\r\n\r\n", "\t \xa0\u3000\u2028\n"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n", "\r\n\r\n", "\t \xa0\u3000\u2028\n", "\u200b\n\n\ufeff \x00"]
+)
 def test_blank_text_has_no_sentence(text: str) -> None:
     assert split_sentences(text) == []
+
+
+def test_a_line_of_zero_width_characters_is_no_sentence() -> None:
+    assert split_sentences("One.\n\n\u200b\n\nTwo.") == [
+        Sentence("One.", 0, 4),
+        Sentence("Two.", 9, 13),
+    ]
+
+
+@pytest.mark.parametrize("piece", ['?"', "...)", ".'", '…"', "!?", "!", "a.b?)"])
+def test_a_word_full_of_endings_takes_no_quadratic_time(piece: str) -> None:
+    text = piece * (200_000 // len(piece))  # minutes, if each ending looks through the word
+    assert_covers(text, split_sentences(text))
+
+
+def test_the_ending_of_a_long_word_counts() -> None:
+    first = "https://example.org/?" + "a.b/?" * 60 + 'end."'
+    assert [sentence.text for sentence in split_sentences(f"{first} Two.")] == [first, "Two."]
 
 
 def test_offsets_count_code_points() -> None:
