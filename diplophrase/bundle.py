@@ -1,8 +1,8 @@
 """A bundle: one version of the model as a folder on disk that is never edited.
 
 `model.onnx`, `tokenizer.json`, `config.json`, `metrics.json`, `README.md` (the model card), its
-plots (`*.svg`) and `manifest.json`, which holds the sha256 of every other file. `models/CURRENT` names the version
-that answers.
+plots (`*.svg`) and `manifest.json`, which holds the sha256 of every other file. `models/CURRENT`
+names the version that answers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diplophrase.codebook import Attribute
 from diplophrase.errors import BundleError
+from diplophrase.lexicon import LexiconEntry
 
 SCHEMA_VERSION = 2
 VERSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # a folder name
@@ -96,6 +97,8 @@ class BundleConfig(BaseModel):
     speakers: tuple[str, ...]
     max_tokens: int = Field(gt=2)
     domain: Domain | None = None
+    lexicon: dict[str, LexiconEntry] = Field(default_factory=dict)
+    phrase_weight: float = Field(default=0.0, ge=0)  # of a hit, as a difference of logits
     activation: str = "one sigmoid per label"
     base: Base
 

@@ -19,6 +19,7 @@ from diplophrase.attributes import read_attribute
 from diplophrase.bundle import Bundle, load_bundle
 from diplophrase.codebook import FormulaAttribute, GradeAttribute
 from diplophrase.errors import BundleError, Detail, InvalidRequest
+from diplophrase.lexicon import add_hits, build_lexicon
 from diplophrase.visible import HALF_CHARACTER, is_blank
 
 MAX_BATCH_TEXTS = 16
@@ -122,6 +123,7 @@ class Classifier:
         self._slopes = np.array([c.slope for c in calibrations], dtype=np.float32)
         self._intercepts = np.array([c.intercept for c in calibrations], dtype=np.float32)
         self._thresholds = np.array([label.threshold for label in self.config.labels])
+        self._lexicon = build_lexicon(self.config.lexicon) if self.config.phrase_weight else None
         if (domain := self.config.domain) is not None:
             self._domain_weights = np.array(domain.weights, dtype=np.float32)
         self._attributes: dict[str, list[GradeAttribute | FormulaAttribute]] = {}
@@ -211,6 +213,14 @@ class Classifier:
         margins = np.clip(self._slopes * logits + self._intercepts, -60.0, 60.0)
         return np.asarray(1.0 / (1.0 + np.exp(-margins)), dtype=np.float32)
 
+    def margins(self, text: str, raw: Raw) -> Floats:
+        """Return the network's logits [L] for `text`, moved by what the lexicon finds in it."""
+        if self._lexicon is None:
+            return raw.logits
+        found = self._lexicon.find(text)
+        hits = np.array([label in found for label in self.labels])
+        return add_hits(raw.logits, hits, self.config.phrase_weight)
+
     def thresholds(self, precision: float | None = None) -> Floats:
         """Return the scores [L] from which labels are given, for the precision asked.
 
@@ -250,7 +260,7 @@ class Classifier:
         thresholds: Floats | None = None,
     ) -> Result:
         """Turn the network's output for `text` into labels, speaker and attributes."""
-        scores = self.scores(raw.logits)
+        scores = self.scores(self.margins(text, raw))
         foreign = self.is_out_of_domain(raw)
         given = scores >= (self._thresholds if thresholds is None else thresholds)
         hits = []

@@ -22,12 +22,12 @@ from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Classifier
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
+from diplophrase.lexicon import load_lexicon
 from training.base import DEFAULT_BASE, find_base
 from training.card import figures_table, summary_lines
 from training.data import Paths, read_data
 from training.evaluate import evaluate_bundle, save_figures
 from training.finetune import Step, TrainConfig
-from training.lexicon import load_lexicon
 from training.run import train
 
 

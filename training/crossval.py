@@ -11,8 +11,9 @@ from tokenizers import Encoding
 
 from diplophrase.annotations import Annotation
 from diplophrase.classifier import Classifier, Raw
+from diplophrase.lexicon import Lexicon, add_hits
 from training import calibration
-from training.calibration import Fitted
+from training.calibration import PHRASE_WEIGHT, Fitted
 from training.finetune import TrainConfig
 from training.fit import Candidate
 from training.pool import Training
@@ -27,10 +28,12 @@ class OutOfFold:
     folds: npt.NDArray[np.int64]  # [N]
     int8: Sequence[Raw]
     float32: Sequence[Raw]
+    hits: npt.NDArray[np.bool_]  # [N, L], what the lexicon finds
 
     def logits(self, *, float32: bool = False) -> npt.NDArray[np.float32]:
-        """Return the logits [N, L] of the int8 network, or of the float32 one."""
-        return np.stack([raw.logits for raw in (self.float32 if float32 else self.int8)])
+        """Return the logits [N, L] of the int8 network or the float32 one, with the hits."""
+        raws = self.float32 if float32 else self.int8
+        return add_hits(np.stack([raw.logits for raw in raws]), self.hits, PHRASE_WEIGHT)
 
     def fit_others(self, targets: npt.NDArray[np.float32]) -> list[Fitted]:
         """Return for each fold the calibration and thresholds fitted on all other folds."""
@@ -60,7 +63,11 @@ def plan_folds(
 
 
 def score_folds(
-    seeds: Sequence[Annotation], folds: npt.NDArray[np.int64], candidates: Sequence[Candidate]
+    seeds: Sequence[Annotation],
+    folds: npt.NDArray[np.int64],
+    candidates: Sequence[Candidate],
+    labels: Sequence[str],
+    lexicon: Lexicon,
 ) -> OutOfFold:
     """Let each fold's candidate answer for the sentences that it has not seen."""
     int8: list[Raw | None] = [None] * len(seeds)
@@ -80,4 +87,5 @@ def score_folds(
         folds,
         [raw for raw in int8 if raw is not None],
         [raw for raw in float32 if raw is not None],
+        lexicon.predict([annotation.text for annotation in seeds], labels),
     )

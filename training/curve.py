@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from diplophrase.annotations import Annotation
 from diplophrase.classifier import Classifier
+from diplophrase.lexicon import Lexicon, add_hits
+from training.calibration import PHRASE_WEIGHT
 from training.dataset import label_targets
 from training.finetune import TrainConfig
 from training.fit import Candidate
@@ -60,6 +62,7 @@ def score_curve(
     extra: int,
     folds: npt.NDArray[np.int64],
     labels: Sequence[str],
+    lexicon: Lexicon,
 ) -> list[dict[str, Any]]:
     """Return macro- and micro-F1 on the first folds for each share; the candidates are by fold."""
     held = np.flatnonzero(folds < FOLDS)
@@ -72,7 +75,8 @@ def score_curve(
             classifier = Classifier.load(candidate.int8, runners=2)
             texts = [seeds[int(k)].text for k in held[rows]]
             raws = classifier.run(classifier.encode(texts))
-            given[rows] = np.stack([raw.logits for raw in raws]) > 0
+            logits = np.stack([raw.logits for raw in raws])
+            given[rows] = add_hits(logits, lexicon.predict(texts, labels), PHRASE_WEIGHT) > 0
         table = label_table(given, targets, labels, min_support=MIN_SUPPORT)
         curve.append(
             {

@@ -39,6 +39,10 @@ class Paths:
     def training(self) -> Path:
         return Path(__file__).parent
 
+    @property
+    def lexicon(self) -> Path:
+        return self.training / "lexicon.yaml"
+
 
 @dataclass(frozen=True, slots=True)
 class Data:

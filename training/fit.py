@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from diplophrase.bundle import (
     save_bundle,
 )
 from diplophrase.codebook import Codebook
-from training.calibration import Fitted
+from diplophrase.lexicon import LexiconEntry
+from training.calibration import PHRASE_WEIGHT, Fitted
 from training.dataset import build_dataset
 from training.export import export_onnx, quantize, verify_export
 from training.finetune import Step, TrainConfig, finetune, prepare_model
@@ -132,6 +133,7 @@ def draft_bundle(
     *,
     fitted: Fitted | None = None,
     domain: Domain | None = None,
+    lexicon: Mapping[str, LexiconEntry] | None = None,
     metrics: dict[str, Any] | None = None,
     card: str = "A draft.\n",
     plots: Sequence[Path] = (),
@@ -143,7 +145,7 @@ def draft_bundle(
     try:
         shutil.copyfile(network, staged / "model.onnx")
         shutil.copyfile(recipe.base_path / "tokenizer.json", staged / "tokenizer.json")
-        config = bundle_config(recipe, version, max_tokens, fitted, domain)
+        config = bundle_config(recipe, version, max_tokens, fitted, domain, lexicon)
         (staged / "config.json").write_text(
             json.dumps(config.model_dump(mode="json"), ensure_ascii=False, indent=1),
             encoding="utf-8",
@@ -163,8 +165,9 @@ def bundle_config(
     max_tokens: int,
     fitted: Fitted | None,
     domain: Domain | None = None,
+    lexicon: Mapping[str, LexiconEntry] | None = None,
 ) -> BundleConfig:
-    """Put the codebook's labels, in order, together with calibration and thresholds."""
+    """Put the codebook's labels, in order, together with calibration, thresholds and lexicon."""
     plain = Calibration(slope=1.0, intercept=0.0)
     labels = tuple(
         BundleLabel(
@@ -187,6 +190,8 @@ def bundle_config(
         speakers=SPEAKERS,
         max_tokens=max_tokens,
         domain=domain,
+        lexicon=dict(lexicon or {}),
+        phrase_weight=PHRASE_WEIGHT if lexicon else 0.0,
         base=recipe.base,
     )
 

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import yaml
 
+from diplophrase.lexicon import load_lexicon
 from training import calibration, domain
+from training.baselines import rule_decisions
 from training.calibration import Fitted
 from training.crossval import plan_folds, score_folds
 from training.curve import FOLDS, SHARES, plan_curve, score_curve
 from training.data import Data, Paths
 from training.dataset import label_targets
 from training.finetune import TrainConfig
-from training.fit import Candidate, Recipe
+from training.fit import Recipe
 from training.folds import assign_folds, group_events
-from training.lexicon import load_lexicon, rule_decisions
-from training.pool import Progress, Training, fit_all
+from training.pool import Progress, fit_all
 from training.report import (
     CrossValidated,
     baseline_decisions,
@@ -28,7 +29,6 @@ from training.report import (
     rank_mistakes,
 )
 
-FINAL = "final model"
 _MISTAKE = ("id", "label", "kind", "score")  # what the bundle keeps of each
 
 
@@ -46,9 +46,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was fitted and measured out of fold, and the candidate that learnt from everything."""
+    """What was fitted and measured out of fold."""
 
-    final: Candidate
     fitted: Fitted
     domain: domain.Measured
     metrics: dict[str, Any]
@@ -64,17 +63,16 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
     targets = label_targets(data.seeds, codebook.ids)
     groups = group_events(data.seeds, paths.sources)
     assigned = assign_folds(groups, targets, folds=plan.folds, seed=plan.config.seed)
+    lexicon = load_lexicon(paths.lexicon)
     points = plan_curve(data.seeds, data.extra, assigned, plan.config) if plan.curve else []
     trainings = plan_folds(data.seeds, data.extra, assigned, plan.config)
-    trainings.append(Training(FINAL, data.all, plan.config))  # beside the last fold
     trainings += [training for point in points for training in point.trainings]
     fitted = fit_all(plan.recipe, trainings, paths.runs, jobs=plan.jobs, progress=progress)
-    candidates, final, parts = fitted[: plan.folds], fitted[plan.folds], fitted[plan.folds + 1 :]
-    out = score_folds(data.seeds, assigned, candidates)
+    candidates, parts = fitted[: plan.folds], fitted[plan.folds :]
+    out = score_folds(data.seeds, assigned, candidates, codebook.ids, lexicon)
     decided = decide_out_of_fold(out, codebook)
     rivals = baseline_decisions(out, data.extra, codebook, plan.config.seed)
-    rivals |= rule_decisions(data.seeds, codebook.ids)
-    lexicon = load_lexicon(paths.training / "lexicon.yaml")
+    rivals |= rule_decisions([annotation.text for annotation in data.seeds], codebook.ids)
     report = cross_validation_report(out, decided, rivals, codebook, lexicon, plan.config.seed)
     mistakes = rank_mistakes(out, decided, codebook)
     foreignness = domain.measure(
@@ -105,8 +103,9 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
             len(data.extra),
             assigned,
             codebook.ids,
+            lexicon,
         )
-    return Measured(final, calibration.fit(out.logits(), targets), foreignness, metrics)
+    return Measured(calibration.fit(out.logits(), targets), foreignness, metrics)
 
 
 def _reliability(decided: CrossValidated, bins: int = 10) -> list[dict[str, float]]:

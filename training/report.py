@@ -13,11 +13,11 @@ from diplophrase.annotations import SPEAKERS, Annotation
 from diplophrase.attributes import read_attribute
 from diplophrase.classifier import Evidence, Raw, find_evidence
 from diplophrase.codebook import Codebook
+from diplophrase.lexicon import Lexicon
 from training.baselines import predict_tfidf
 from training.calibration import PRECISIONS, expected_calibration_error
 from training.crossval import OutOfFold
 from training.dataset import label_targets
-from training.lexicon import Lexicon
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
 
 Bools = npt.NDArray[np.bool_]

@@ -19,6 +19,7 @@ from diplophrase.bundle import Bundle, Domain, load_bundle
 from diplophrase.classifier import Classifier
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import TrainingError
+from diplophrase.lexicon import read_entries
 from training.agreement import measure_agreement
 from training.base import find_base
 from training.card import render_card
@@ -27,7 +28,7 @@ from training.dataset import label_targets
 from training.domain import embed, fit_domain
 from training.finetune import TrainConfig
 from training.fit import Candidate, Recipe, data_hash, draft_bundle
-from training.measure import FINAL, Measured, Plan, cross_validate
+from training.measure import Measured, Plan, cross_validate
 from training.naming import name_labels
 from training.plots import draw_plots
 from training.pool import Progress, Training, fit_all
@@ -73,11 +74,9 @@ def train(
     if folds:
         plan = Plan(paths, recipe, config, folds, jobs, curve)
         measured = cross_validate(plan, data, progress)
-        candidate = measured.final
         metrics |= measured.metrics
-    else:
-        training = Training(FINAL, data.all, config)
-        [candidate] = fit_all(recipe, [training], paths.runs, jobs=1, progress=progress)
+    training = Training("final model", data.all, config)
+    [candidate] = fit_all(recipe, [training], paths.runs, jobs=1, progress=progress)
     metrics["export"] = _check_quantised(candidate, data.seeds)
     metrics["export"]["onnx_gap"] = candidate.export_gap
     manifest = _manifest(paths, config, base.checkpoint, digest, started)
@@ -97,6 +96,7 @@ def train(
             config.max_tokens,
             fitted=measured.fitted if measured else None,
             domain=foreign,
+            lexicon=read_entries(paths.lexicon) if measured else {},
             metrics=metrics,
             card=render_card(version, data.codebook, metrics),
             plots=draw_plots(Path(scratch), metrics),

@@ -315,7 +315,7 @@ def test_another_schema_version_is_told_first(
     path.write_text(json.dumps(config(schema_version=version, **other)))
     seal(saved)
     refuse(
-        f"{path} has schema version {version}; this program reads 1. "
+        f"{path} has schema version {version}; this program reads 2. "
         "Use the program that made it, or train again.",
         load_bundle,
         saved,

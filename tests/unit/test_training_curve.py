@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from training_fixtures import LABELS
 
+from diplophrase.lexicon import LexiconEntry, build_lexicon
 from training.curve import FOLDS, SHARES, plan_curve, score_curve
+
+KEYWORDS = build_lexicon({label: LexiconEntry(match=(label,)) for label in LABELS})
 
 
 def test_shares_of_the_authored_sentences_hold_one_another(trained):
@@ -19,7 +24,7 @@ def test_shares_of_the_authored_sentences_hold_one_another(trained):
             {note.id for note in point.trainings[fold].annotations} & known for point in points
         ]
         assert [len(part) for part in parts] == [round(share * len(extra)) for share in SHARES]
-        assert all(one <= two for one, two in zip(parts, parts[1:], strict=False))
+        assert all(one <= two for one, two in pairwise(parts))
         held = {seeds[k].id for k in np.flatnonzero(folds == fold)}
         for point in points:
             training = point.trainings[fold]
@@ -33,7 +38,7 @@ def test_shares_of_the_authored_sentences_hold_one_another(trained):
 def test_each_point_is_scored_on_the_first_folds(trained):
     folds = np.arange(len(trained.notes)) % 3
     [row] = score_curve(
-        [0.5], [[trained.candidate] * FOLDS], trained.notes, 10, folds, list(LABELS)
+        [0.5], [[trained.candidate] * FOLDS], trained.notes, 10, folds, list(LABELS), KEYWORDS
     )
     assert row["authored"] == 5
     assert row["micro_f1"] > 0.9  # the candidate knows these sentences by heart

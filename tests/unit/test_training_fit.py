@@ -17,8 +17,9 @@ from training_fixtures import LABELS, make_codebook, make_note, make_notes
 from diplophrase.bundle import Base, Calibration, OperatingPoint, load_bundle
 from diplophrase.classifier import Classifier, pad
 from diplophrase.errors import BundleError, TrainingError
+from diplophrase.lexicon import LexiconEntry
 from training import fit as fit_module
-from training.calibration import Fitted
+from training.calibration import PHRASE_WEIGHT, Fitted
 from training.dataset import NO_EVIDENCE, Batch, build_dataset
 from training.export import verify_export
 from training.finetune import TrainConfig, finetune, losses, prepare_model
@@ -134,9 +135,9 @@ def test_layers_learn_more_slowly_the_deeper_they_lie(trained, monkeypatch):
         ({place[id(value)] for value in group["params"]}, len(group["params"]), group["lr"])
         for group in groups
     ]
-    head = {"query", "weight", "bias", "speaker_query", "speaker"}
+    head = {"query", "span", "weight", "bias", "speaker_query", "speaker"}
     assert found == [
-        (head, 8, 0.01),
+        (head, 10, 0.01),
         ({"encoder.layer.1"}, 16, 0.001),
         ({"encoder.layer.0"}, 16, 0.0005),
         ({"embeddings"}, 4, 0.00025),  # all but those of the words
@@ -271,13 +272,15 @@ def test_a_config_takes_calibration_and_thresholds_in_the_order_of_the_labels(tr
     calibrations = tuple(Calibration(slope=k + 0.5, intercept=-float(k)) for k in range(3))
     points = tuple((OperatingPoint(precision=0.9, threshold=0.5 + k / 10),) for k in range(3))
     fitted = Fitted(calibrations, np.array([0.2, 0.3, 0.4]), points)
-    config = bundle_config(trained.recipe, "v2", 128, fitted)
+    words = {"school": LexiconEntry(match=("schools?",))}
+    config = bundle_config(trained.recipe, "v2", 128, fitted, lexicon=words)
     assert [(c.id, c.threshold, c.calibration) for c in config.labels] == [
         ("harbour", 0.2, calibrations[0]),
         ("school", 0.3, calibrations[1]),
         ("river", 0.4, calibrations[2]),
     ]
     assert tuple(label.operating_points for label in config.labels) == points
+    assert (config.lexicon, config.phrase_weight) == (words, PHRASE_WEIGHT)
     assert (config.model_version, config.max_tokens) == ("v2", 128)
 
 
