@@ -200,6 +200,7 @@ class Classifier:
     def decide(self, text: str, encoding: Encoding, raw: Raw, *, evidence: bool) -> Result:
         """Turn the network's output for `text` into labels, speaker and attributes."""
         scores = self.scores(raw.logits)
+        seen = text[: max((end for _, end in encoding.offsets), default=0)]  # by the network
         hits = []
         for index in np.flatnonzero(scores >= self._thresholds):
             label = self.config.labels[index].id
@@ -207,7 +208,7 @@ class Classifier:
                 text, encoding, raw.evidence[index], self.config.evidence_threshold
             )
             values: dict[str, str | list[str]] = {
-                attribute.id: read_attribute(attribute, text, span.start, span.end)
+                attribute.id: read_attribute(attribute, seen, span.start, span.end)
                 for attribute in self._attributes.get(label, [])
             }
             hit = LabelHit(label, _round(scores[index]), span if evidence else None, values)
