@@ -265,7 +265,8 @@ class Classifier:
         thresholds: Floats | None = None,
     ) -> Result:
         """Turn the network's output for `text` into labels, speaker and attributes."""
-        scores = self.scores(self.margins(text, raw))
+        seen = text[: max((end for _, end in encoding.offsets), default=0)]  # by the network
+        scores = self.scores(self.margins(seen, raw))
         foreign = self.is_out_of_domain(raw)
         given = scores >= (self._thresholds if thresholds is None else thresholds)
         hits = []
@@ -273,7 +274,7 @@ class Classifier:
             label = self.config.labels[index].id
             span = find_evidence(text, encoding, raw.evidence[:, index])
             values: dict[str, str | list[str]] = {
-                attribute.id: read_attribute(attribute, text, span.start, span.end)
+                attribute.id: read_attribute(attribute, seen, span.start, span.end)
                 for attribute in self._attributes.get(label, [])
             }
             hit = LabelHit(label, _round(scores[index]), span if evidence else None, values)

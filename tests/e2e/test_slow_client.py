@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.service import Service, running
+from tests.e2e.server import Server, running_server
 
 HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("slow") / "log", deadline_s="3") as service:
+def service() -> Iterator[Server]:
+    with running_server(deadline_s=3) as service:
         yield service
 
 
@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     ],
     ids=["nothing", "a head", "a head and its length", "a head and chunks"],
 )
-def test_a_byte_at_a_time_gets_408_and_no_more(service: Service, begun: bytes) -> None:
+def test_a_byte_at_a_time_gets_408_and_no_more(service: Server, begun: bytes) -> None:
     chunked = b"chunked" in begun
     with socket.create_connection(("127.0.0.1", service.port), timeout=0.5) as line:
         line.sendall(begun)
@@ -52,7 +52,7 @@ def test_a_byte_at_a_time_gets_408_and_no_more(service: Service, begun: bytes) -
     assert json.loads(body)["error"]["kind"] == "request_too_slow"
 
 
-def test_others_are_answered_meanwhile(service: Service) -> None:
+def test_others_are_answered_meanwhile(service: Server) -> None:
     lines = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(20)]
     for line in lines:
         line.sendall(HEAD + b"Content-Length: 1000\r\n\r\n{")
@@ -62,7 +62,7 @@ def test_others_are_answered_meanwhile(service: Service) -> None:
         line.close()
 
 
-def test_a_body_in_chunks_may_not_be_too_long_either(service: Service) -> None:
+def test_a_body_in_chunks_may_not_be_too_long_either(service: Server) -> None:
     parts = (b" " * 100_000 for _ in range(30))
     headers = {"Content-Type": "application/json"}
     answer = httpx.post(f"{service.url}/v1/classify", content=parts, headers=headers, timeout=30)

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from diplophrase.bundle import set_current
-from tests.e2e.service import ROOT, Service, get, running, wait_until
+from tests.e2e.server import ROOT, Server, get, running_server, wait_until
 from tests.integration.test_swap import TEXT, add_version
 
 WORKERS = 2
@@ -31,23 +31,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def service(models: Path, tmp_path: Path) -> Iterator[Service]:
+def service(models: Path) -> Iterator[Server]:
     """Two workers, all up; they look at CURRENT only when they are told to."""
     set_current(models, "old")
     settings = {"models": str(models), "model_poll_s": "3600", "runners": "1"}
-    with running(tmp_path / "log", "--workers", str(WORKERS), **settings) as service:
+    with running_server("--workers", str(WORKERS), **settings) as service:
         wait_until(lambda: figure(service, 'model_info{version="old"}') == WORKERS, "all up")
         yield service
 
 
-def figure(service: Service, name: str) -> float | None:
+def figure(service: Server, name: str) -> float | None:
     answer = get(f"{service.url}/metrics")
     assert answer is not None
     found = re.search(rf"^diplophrase_{re.escape(name)} (\S+)$", answer.text, re.MULTILINE)
     return float(found[1]) if found else None
 
 
-def pids(service: Service) -> set[int]:
+def pids(service: Server) -> set[int]:
     """Return the processes that `/metrics` tells of."""
     answer = get(f"{service.url}/metrics")
     assert answer is not None
@@ -55,7 +55,7 @@ def pids(service: Service) -> set[int]:
     return set(map(int, found))
 
 
-def ask(service: Service) -> str:
+def ask(service: Server) -> str:
     """Ask on a connection of its own; return the version that answered."""
     answer = httpx.post(f"{service.url}/v1/classify", json={"texts": [TEXT]}, timeout=60)
     assert answer.status_code == 200, answer.text
@@ -74,7 +74,7 @@ def lives(pid: int) -> bool:
 class Asking:
     """Asks without a pause, on connections that stay open, until the block ends."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Server) -> None:
         self.url = f"{service.url}/v1/classify"
         self.answers: list[tuple[int, frozenset[str]]] = []
         self.faults: list[Exception] = []
@@ -105,7 +105,7 @@ class Asking:
             thread.join()
 
 
-def test_sighup_swaps_in_all_workers_and_no_request_fails(service: Service, models: Path) -> None:
+def test_sighup_swaps_in_all_workers_and_no_request_fails(service: Server, models: Path) -> None:
     before = pids(service)
     assert len(before) == WORKERS
     with Asking(service) as asking:
@@ -122,7 +122,7 @@ def test_sighup_swaps_in_all_workers_and_no_request_fails(service: Service, mode
     wait_until(lambda: figure(service, name) == len(asking.answers) + 10, "a sum over all workers")
 
 
-def test_a_worker_that_dies_is_started_again_and_sums_stay(service: Service) -> None:
+def test_a_worker_that_dies_is_started_again_and_sums_stay(service: Server) -> None:
     name = 'requests_total{method="POST",route="/v1/classify",status="200"}'
     for _ in range(20):
         ask(service)
@@ -138,7 +138,7 @@ def test_a_worker_that_dies_is_started_again_and_sums_stay(service: Service) -> 
     assert f"worker {killed} ended with code -9" in service.log.read_text()
 
 
-def test_one_worker_goes_on_while_another_cannot_start(service: Service, models: Path) -> None:
+def test_one_worker_goes_on_while_another_cannot_start(service: Server, models: Path) -> None:
     killed, other = sorted(pids(service))
     (models / "CURRENT").write_text("nowhere\n", encoding="utf-8")
     os.kill(killed, signal.SIGKILL)
@@ -156,7 +156,7 @@ def test_one_worker_goes_on_while_another_cannot_start(service: Service, models:
     assert other in pids(service)
 
 
-def test_sigterm_lets_all_workers_answer_and_ends_them(service: Service) -> None:
+def test_sigterm_lets_all_workers_answer_and_ends_them(service: Server) -> None:
     workers = pids(service)
     statement = {"text": f"{TEXT} " * 1500}
     answers: list[httpx.Response] = []
@@ -177,7 +177,7 @@ def test_sigterm_lets_all_workers_answer_and_ends_them(service: Service) -> None
         socket.create_connection(("127.0.0.1", service.port), timeout=10)
 
 
-def test_workers_end_when_their_supervisor_is_killed(service: Service) -> None:
+def test_workers_end_when_their_supervisor_is_killed(service: Server) -> None:
     workers = pids(service)
     service.process.kill()
     service.process.wait()

@@ -57,6 +57,15 @@ def test_a_text_over_the_token_limit_is_flagged(classifier: Classifier) -> None:
     assert (short.truncated, long.truncated) == (False, True)
 
 
+def test_attributes_are_read_from_what_the_network_read(classifier: Classifier) -> None:
+    agreed = "Both sides agreed on a comprehensive strategic partnership, "
+    text = agreed + "strategic, " * 18_000  # minutes, if all of it is looked through
+    [result] = classifier.classify([text])
+    tiers = [hit.attributes["tier"] for hit in result.labels if hit.id == "partnership_tier"]
+    assert tiers == ["comprehensive strategic partnership"]
+    assert result.truncated
+
+
 def test_blank_texts_are_refused_by_index(classifier: Classifier) -> None:
     with pytest.raises(InvalidRequest, match=r"2 of 3 texts cannot be read.* indices: 0, 2\."):
         classifier.classify(["", "Peace.", " \n"])
