@@ -1,7 +1,8 @@
 """A keyword lexicon: which labels regular expressions alone find.
 
 A hit is a second opinion beside the network's: `add_hits` moves a logit up where the lexicon finds
-the label and down where it does not. A lexicon alone is also what the model has to beat.
+the label and, by less, down where it does not: a phrase that is there says more than one that is
+not, as all can be reworded. A lexicon alone is also what the model has to beat.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diplophrase.errors import InvalidData
 
+_SILENCE = 0.2  # the part of a hit's weight that its absence has
 _SIEVE_BYTES = 64 << 20  # at most, for the automaton; it takes what it needs
 Span = tuple[int, int]  # first and past-the-last code point
 
@@ -117,8 +119,11 @@ class Lexicon:
 def add_hits(
     logits: npt.NDArray[np.floating], hits: npt.NDArray[np.bool_], weight: float
 ) -> npt.NDArray[np.float32]:
-    """Return logits [..., L] moved up by half of `weight` at each hit, and down elsewhere."""
-    return np.asarray(logits + weight * (hits - np.float32(0.5)), dtype=np.float32)
+    """Return logits [..., L], those with a hit moved away from the others by `weight`.
+
+    A hit moves a logit up by four fifths of it, silence moves it down by one.
+    """
+    return np.asarray(logits + weight * (hits - np.float32(_SILENCE)), dtype=np.float32)
 
 
 def build_lexicon(entries: Mapping[str, LexiconEntry]) -> Lexicon:

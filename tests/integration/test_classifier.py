@@ -76,7 +76,7 @@ def test_what_the_lexicon_finds_counts_in_the_score(classifier: Classifier) -> N
     [encoding] = classifier.encode([text])
     [raw] = classifier.run([encoding])
     moved = classifier.margins(text, raw) - raw.logits
-    half = classifier.config.phrase_weight / 2
+    weight = classifier.config.phrase_weight
     found = dict(zip(classifier.labels, moved.tolist(), strict=True))
-    assert found.pop("taiwan_one_china") == pytest.approx(half)
-    assert list(found.values()) == pytest.approx([-half] * len(found))
+    assert found.pop("taiwan_one_china") == pytest.approx(0.8 * weight)
+    assert list(found.values()) == pytest.approx([-0.2 * weight] * len(found))

@@ -154,5 +154,5 @@ def test_an_expression_beyond_the_automaton_still_counts():
 def test_hits_move_logits_apart():
     logits = np.array([[0.5, -0.5], [1.5, 0.0]], dtype=np.float32)
     hits = np.array([[False, True], [False, False]])
-    assert add_hits(logits, hits, 2.0).tolist() == [[-0.5, 0.5], [0.5, -1.0]]
+    assert add_hits(logits, hits, 2.5) == pytest.approx(np.array([[0.0, 1.5], [1.0, -0.5]]))
     assert add_hits(logits, hits, 0.0).tolist() == logits.tolist()
