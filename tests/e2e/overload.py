@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import httpx
 import numpy as np
@@ -37,10 +37,9 @@ class Report:
 
     def to_dict(self) -> dict[str, object]:
         """Return the report with the times of refusals summed up."""
-        shown = asdict(self)
-        seconds = shown.pop("refused_s") or [0.0]
+        seconds = self.refused_s or [0.0]
         quantiles = {f"p{q}": round(float(np.percentile(seconds, q)), 4) for q in (50, 99, 100)}
-        return {**shown, "refused_s": quantiles}
+        return vars(self) | {"statuses": dict(self.statuses), "refused_s": quantiles}
 
 
 def request_body() -> bytes:
