@@ -1,8 +1,8 @@
 """A bundle: one version of the model as a folder on disk that is never edited.
 
-`model.onnx`, `tokenizer.json`, `config.json`, `metrics.json`, `README.md` (the model card) and
-`manifest.json`, which holds the sha256 of every other file. `models/CURRENT` names the version
-that answers.
+`model.onnx`, `tokenizer.json`, `config.json`, `metrics.json`, `README.md` (the model card), its
+plots (`*.svg`) and `manifest.json`, which holds the sha256 of every other file. `models/CURRENT`
+names the version that answers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diplophrase.codebook import Attribute
 from diplophrase.errors import BundleError
+from diplophrase.lexicon import LexiconEntry
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+VERSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # a folder name
+MANIFEST = "manifest.json"
 FILES = ("model.onnx", "tokenizer.json", "config.json", "metrics.json", "README.md")
 
 
@@ -35,8 +39,30 @@ class Calibration(BaseModel):
     intercept: float
 
 
+class OperatingPoint(BaseModel):
+    """From which score a label is given if `precision` of what is given is to be right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=0, le=1)
+
+
+class Domain(BaseModel):
+    """What tells a text of the domain from any other: a logistic regression on its embedding.
+
+    A text is out of domain if sigmoid(weights . embedding + intercept) is over `threshold`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: tuple[float, ...]
+    intercept: float
+    threshold: float = Field(gt=0, lt=1)
+
+
 class BundleLabel(BaseModel):
-    """A label as this model knows it."""
+    """A label as this model knows it; `operating_points` rise in precision."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,6 +71,7 @@ class BundleLabel(BaseModel):
     definition: str
     threshold: float = Field(ge=0, le=1)
     calibration: Calibration
+    operating_points: tuple[OperatingPoint, ...] = ()
 
 
 class Base(BaseModel):
@@ -62,14 +89,16 @@ class BundleConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int
-    model_version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")  # a folder name
+    model_version: str = Field(pattern=VERSION_NAME)
     codebook_version: str
     codebook_hash: str
     labels: Annotated[tuple[BundleLabel, ...], Field(min_length=1)]
     attributes: tuple[Attribute, ...]
     speakers: tuple[str, ...]
     max_tokens: int = Field(gt=2)
-    evidence_threshold: float = Field(gt=0, lt=1)
+    domain: Domain | None = None
+    lexicon: dict[str, LexiconEntry] = Field(default_factory=dict)
+    phrase_weight: float = Field(default=0.0, ge=0)  # of a hit, as a difference of logits
     activation: str = "one sigmoid per label"
     base: Base
 
@@ -115,11 +144,11 @@ def _load(path: Path) -> Bundle:
             f"{path} is not a folder. Name a folder that holds a bundle, "
             f"or make one with: diplophrase train"
         )
-    hashes = _read_json(path / "manifest.json").get("files")
+    hashes = _read_json(path / MANIFEST).get("files")
     if not isinstance(hashes, dict):
-        raise BundleError(f"{path / 'manifest.json'} holds no hashes. Restore the file.")
-    for name in FILES:
-        file = path / name
+        raise BundleError(f"{path / MANIFEST} holds no hashes. Restore the file.")
+    for name in dict.fromkeys([*FILES, *hashes]):
+        file = path / Path(name).name
         if not file.is_file():
             raise BundleError(f"{file} is missing. A bundle is whole or unusable: restore it.")
         if sha256_of(file) != hashes.get(name):
@@ -141,6 +170,27 @@ def _load(path: Path) -> Bundle:
         where = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{path / 'config.json'}: {where}: {first['msg']}") from None
     return Bundle(path, config)
+
+
+def load_version(models: str | Path, version: str) -> Bundle:
+    """Read and verify the bundle `models/<version>`.
+
+    Raises:
+        BundleError: as `load_bundle`, and if `version` cannot be the name of one, or the folder
+            holds a bundle of another name.
+    """
+    if not re.fullmatch(VERSION_NAME, version):
+        raise BundleError(
+            f"{version[:100]!r} is no name of a version: it has up to 100 letters, digits, dots, "
+            f"hyphens and underscores, the first a letter or a digit."
+        )
+    bundle = load_bundle(Path(models) / version)
+    if bundle.version != version:
+        raise BundleError(
+            f"{bundle.path} holds the version {bundle.version!r}. Versions are never renamed: "
+            f"give the folder that name again."
+        )
+    return bundle
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -172,10 +222,11 @@ def save_bundle(models: str | Path, staged: str | Path, manifest: dict[str, Any]
     try:
         models.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=models))
-        for name in FILES:
+        names = [*FILES, *sorted(path.name for path in staged.glob("*.svg"))]
+        for name in names:
             shutil.copyfile(staged / name, scratch / name)
-        hashes = {name: sha256_of(scratch / name) for name in FILES}
-        _write_durably(scratch / "manifest.json", json.dumps({"files": hashes, **manifest}))
+        hashes = {name: sha256_of(scratch / name) for name in names}
+        _write_durably(scratch / MANIFEST, json.dumps({"files": hashes, **manifest}))
         target = models / load_bundle(scratch).version
         if target.exists():
             raise _taken(target)
@@ -253,7 +304,7 @@ def set_current(models: str | Path, version: str) -> None:
             space; CURRENT is as it was.
     """
     models = Path(models)
-    load_bundle(models / version)
+    load_version(models, version)
     pointer = models / "CURRENT"
     try:
         _swap(pointer, version)

@@ -19,11 +19,14 @@ from diplophrase.attributes import read_attribute
 from diplophrase.bundle import Bundle, load_bundle
 from diplophrase.codebook import FormulaAttribute, GradeAttribute
 from diplophrase.errors import BundleError, Detail, InvalidRequest
+from diplophrase.lexicon import add_hits, build_lexicon
 from diplophrase.visible import HALF_CHARACTER, is_blank
 
 MAX_BATCH_TEXTS = 16
 MAX_BATCH_TOKENS = 512  # padded; one longer text still runs alone
 LABELS_KEY = "labels"  # of model.onnx's metadata: a JSON list of ids, in the network's order
+# fused kernels of onnxruntime that take a fifth longer, in all, than the operators they replace
+_SLOWER = ["SkipLayerNormFusion", "BiasGeluFusion"]
 _WORD = re.compile(r"\w+(?:[-’'&./]\w+)*")
 
 Floats = npt.NDArray[np.float32]
@@ -57,13 +60,18 @@ class LabelHit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the model says of one text; `truncated` if the end of the text was not read."""
+    """What the model says of one text.
+
+    `truncated` if the end of the text was not read; `out_of_domain` if the text is unlike
+    anything that the model was made for, and then without labels.
+    """
 
     labels: list[LabelHit]
     speaker: str
     model_version: str
     scores: dict[str, float]
     truncated: bool
+    out_of_domain: bool = False
 
     def to_dict(self, *, scores: bool = False) -> dict[str, Any]:
         """Return the result as it stands in JSON, without what was not asked or applied."""
@@ -72,6 +80,7 @@ class Result:
             "speaker": self.speaker,
             "model_version": self.model_version,
             "truncated": self.truncated,
+            "out_of_domain": self.out_of_domain,
         }
         return {**fields, "scores": self.scores} if scores else fields
 
@@ -81,7 +90,7 @@ class Raw:
     """The network's output for one text of T tokens: L labels, S speakers, H hidden units."""
 
     logits: Floats  # [L]
-    evidence: Floats  # [L, T], log-odds
+    evidence: Floats  # [2, L, T], how much a token looks like the first, the last of the evidence
     speaker: Floats  # [S]
     embedding: Floats  # [H]
 
@@ -104,7 +113,10 @@ class Classifier:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(
-                str(bundle.path / "model.onnx"), options, providers=["CPUExecutionProvider"]
+                str(bundle.path / "model.onnx"),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_SLOWER,
             )
             self._tokenizer = Tokenizer.from_file(str(bundle.path / "tokenizer.json"))
         except Exception as error:  # both libraries raise bare exceptions of their own
@@ -116,6 +128,9 @@ class Classifier:
         self._slopes = np.array([c.slope for c in calibrations], dtype=np.float32)
         self._intercepts = np.array([c.intercept for c in calibrations], dtype=np.float32)
         self._thresholds = np.array([label.threshold for label in self.config.labels])
+        self._lexicon = build_lexicon(self.config.lexicon) if self.config.phrase_weight else None
+        if (domain := self.config.domain) is not None:
+            self._domain_weights = np.array(domain.weights, dtype=np.float32)
         self._attributes: dict[str, list[GradeAttribute | FormulaAttribute]] = {}
         for attribute in self.config.attributes:
             self._attributes.setdefault(attribute.label, []).append(attribute)
@@ -146,18 +161,24 @@ class Classifier:
     def labels(self) -> tuple[str, ...]:
         return tuple(label.id for label in self.config.labels)
 
-    def classify(self, texts: Sequence[str], *, evidence: bool = True) -> list[Result]:
+    def classify(
+        self, texts: Sequence[str], *, evidence: bool = True, precision: float | None = None
+    ) -> list[Result]:
         """Return one result for each text, in order.
 
-        The answer to a text does not depend on the texts beside it.
+        The answer to a text does not depend on the texts beside it. With `precision`, labels are
+        given from the scores at which that share of them was right out of fold, instead of from
+        the scores that serve precision and recall alike.
 
         Raises:
-            InvalidRequest: naming every text that is not a string or is blank.
+            InvalidRequest: naming every text that is not a string or is blank, or the precisions
+                that this model can be set to.
         """
+        thresholds = self.thresholds(precision)
         encodings = self.encode(texts)
         raws = self.run(encodings)
         return [
-            self.decide(text, encoding, raw, evidence=evidence)
+            self.decide(text, encoding, raw, evidence=evidence, thresholds=thresholds)
             for text, encoding, raw in zip(texts, encodings, raws, strict=True)
         ]
 
@@ -188,7 +209,7 @@ class Classifier:
         logits, evidence, speaker, embedding = outputs
         lengths = [len(encoding.ids) for encoding in batch]
         return [
-            Raw(logits[row], evidence[row, :, :length], speaker[row], embedding[row])
+            Raw(logits[row], evidence[row, :, :, :length], speaker[row], embedding[row])
             for row, length in enumerate(lengths)
         ]
 
@@ -197,16 +218,61 @@ class Classifier:
         margins = np.clip(self._slopes * logits + self._intercepts, -60.0, 60.0)
         return np.asarray(1.0 / (1.0 + np.exp(-margins)), dtype=np.float32)
 
-    def decide(self, text: str, encoding: Encoding, raw: Raw, *, evidence: bool) -> Result:
-        """Turn the network's output for `text` into labels, speaker and attributes."""
-        scores = self.scores(raw.logits)
-        seen = text[: max((end for _, end in encoding.offsets), default=0)]  # by the network
-        hits = []
-        for index in np.flatnonzero(scores >= self._thresholds):
-            label = self.config.labels[index].id
-            span = find_evidence(
-                text, encoding, raw.evidence[index], self.config.evidence_threshold
+    def margins(self, text: str, raw: Raw) -> Floats:
+        """Return the network's logits [L] for `text`, moved by what the lexicon finds in it."""
+        if self._lexicon is None:
+            return raw.logits
+        found = self._lexicon.find(text)
+        hits = np.array([label in found for label in self.labels])
+        return add_hits(raw.logits, hits, self.config.phrase_weight)
+
+    def thresholds(self, precision: float | None = None) -> Floats:
+        """Return the scores [L] from which labels are given, for the precision asked.
+
+        A precision between two that the bundle holds is read as the higher one.
+
+        Raises:
+            InvalidRequest: if the bundle holds none so high.
+        """
+        if precision is None:
+            return self._thresholds
+        known = [point.precision for point in self.config.labels[0].operating_points]
+        column = next((k for k, value in enumerate(known) if value >= precision - 1e-9), None)
+        if column is None or precision <= 0:
+            rule = f"at most {known[-1]:g}, over 0" if known else "this model has no such setting"
+            raise InvalidRequest(
+                f"precision: found {precision:g}; {rule}.",
+                details=[Detail("precision", f"{precision:g}", rule)],
             )
+        points = [label.operating_points[column] for label in self.config.labels]
+        return np.array([point.threshold for point in points], dtype=np.float32)
+
+    def is_out_of_domain(self, raw: Raw) -> bool:
+        """Tell whether a text is unlike what the model was made for."""
+        domain = self.config.domain
+        if domain is None:
+            return False
+        margin = float(raw.embedding @ self._domain_weights) + domain.intercept
+        return bool(1.0 / (1.0 + np.exp(-np.clip(margin, -60.0, 60.0))) > domain.threshold)
+
+    def decide(
+        self,
+        text: str,
+        encoding: Encoding,
+        raw: Raw,
+        *,
+        evidence: bool,
+        thresholds: Floats | None = None,
+    ) -> Result:
+        """Turn the network's output for `text` into labels, speaker and attributes."""
+        seen = text[: max((end for _, end in encoding.offsets), default=0)]  # by the network
+        scores = self.scores(self.margins(seen, raw))
+        foreign = self.is_out_of_domain(raw)
+        given = scores >= (self._thresholds if thresholds is None else thresholds)
+        hits = []
+        for index in np.flatnonzero(given & (not foreign)):
+            label = self.config.labels[index].id
+            span = find_evidence(text, encoding, raw.evidence[:, index])
             values: dict[str, str | list[str]] = {
                 attribute.id: read_attribute(attribute, seen, span.start, span.end)
                 for attribute in self._attributes.get(label, [])
@@ -220,6 +286,7 @@ class Classifier:
             model_version=self.bundle.version,
             scores={label: _round(score) for label, score in zip(self.labels, scores, strict=True)},
             truncated=bool(encoding.overflowing),
+            out_of_domain=foreign,
         )
 
 
@@ -274,32 +341,22 @@ def plan_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def find_evidence(text: str, encoding: Encoding, log_odds: Floats, threshold: float) -> Evidence:
-    """Return the run of words that is most likely the evidence.
+def find_evidence(text: str, encoding: Encoding, ends: Floats) -> Evidence:
+    """Return the run of words whose first and last token look most like the ends of evidence.
 
-    The run maximises the summed margin of its tokens' probabilities over `threshold` (maximum
-    subarray), widened to whole words; where no token passes, it is the likeliest word.
-    `log_odds` [T] belong to the tokens of `encoding`.
+    `ends` [2, T] belong to the tokens of `encoding`: how much each looks like the first, and like
+    the last. The run is widened to whole words.
     """
     real = np.array(encoding.special_tokens_mask) == 0
-    margins = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -60.0, 60.0))) - threshold
-    margins = np.where(real, margins, -1.0)
-    first, last = _best_run(margins)
-    start, end = encoding.offsets[first][0], encoding.offsets[last][1]
-    return _whole_words(text, start, end)
+    first, last = best_run(np.where(real, ends[0], -np.inf), np.where(real, ends[1], -np.inf))
+    return _whole_words(text, encoding.offsets[first][0], encoding.offsets[last][1])
 
 
-def _best_run(margins: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """Return the first and last index of the run with the largest sum (Kadane 1977)."""
-    best, best_run = -np.inf, (0, 0)
-    total, start = 0.0, 0
-    for index, margin in enumerate(margins):
-        if total <= 0:
-            total, start = 0.0, index
-        total += float(margin)
-        if total > best:
-            best, best_run = total, (start, index)
-    return best_run
+def best_run(firsts: Floats, lasts: Floats) -> tuple[int, int]:
+    """Return the places first <= last with the highest sum of both scores [T]."""
+    best_last = np.maximum.accumulate(lasts[::-1])[::-1]  # at or after each place
+    first = int(np.argmax(firsts + best_last))
+    return first, first + int(np.argmax(lasts[first:]))
 
 
 def _whole_words(text: str, start: int, end: int) -> Evidence:

@@ -21,12 +21,17 @@ from diplophrase.client_answers import (
     LabelsResult,
     LabelSummary,
     Lost,
+    ModelInfo,
+    ModelsResult,
+    PromoteResult,
     SentenceResult,
     ServiceError,
     StatementResult,
     plan_retry,
     read_classify,
     read_labels,
+    read_models,
+    read_promote,
     read_ready,
     read_statement,
     require,
@@ -37,6 +42,7 @@ from diplophrase.client_calls import (
     check_base_url,
     check_positive,
     plan_classify,
+    plan_promote,
     plan_statement,
     request_headers,
 )
@@ -54,6 +60,9 @@ __all__ = [
     "LabelInfo",
     "LabelSummary",
     "LabelsResult",
+    "ModelInfo",
+    "ModelsResult",
+    "PromoteResult",
     "Retry",
     "SentenceResult",
     "ServiceError",
@@ -65,7 +74,7 @@ DEFAULT_RETRY = Retry()
 CONNECT_TIMEOUT_S = 10.0
 _LEAST_TIMEOUT_S = 0.001  # a wait may end a little after the deadline
 
-# what a new connection may mend; a request only asks, so that sending it twice does no harm
+# what a new connection may mend; a request asks, or promotes: twice does no harm
 _TRANSIENT = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
@@ -155,18 +164,29 @@ class Client:
         self._http.close()
 
     def classify(
-        self, texts: Iterable[str], *, evidence: bool = True, scores: bool = False
+        self,
+        texts: Iterable[str],
+        *,
+        evidence: bool = True,
+        scores: bool = False,
+        precision: float | None = None,
     ) -> ClassifyResult:
         """Return one result for each text, in order; no texts give an empty result.
 
-        Without `scores`, each result's `scores` is empty.
+        Without `scores`, each result's `scores` is empty. With `precision`, only labels are given
+        of which that share is right.
 
         Raises:
             InvalidRequest: before anything is sent, naming each text that cannot be read.
             ServiceError: if a request fails; `details` count in `texts`.
         """
         calls = plan_classify(
-            self._base_url, texts, batch_size=self._batch_size, evidence=evidence, scores=scores
+            self._base_url,
+            texts,
+            batch_size=self._batch_size,
+            evidence=evidence,
+            scores=scores,
+            precision=precision,
         )
         return read_classify(calls, [self._send(call) for call in calls])
 
@@ -176,13 +196,14 @@ class Client:
         *,
         id: str | None = None,  # noqa: A002 - the name it has in the answer
         evidence: bool = True,
+        precision: float | None = None,
     ) -> StatementResult:
         """Return the sentences of a statement, labelled, and the whole summed up.
 
         Raises:
             ServiceError: if the request fails.
         """
-        call = plan_statement(self._base_url, text, id=id, evidence=evidence)
+        call = plan_statement(self._base_url, text, id=id, evidence=evidence, precision=precision)
         return read_statement(call, self._send(call))
 
     def labels(self) -> LabelsResult:
@@ -193,6 +214,26 @@ class Client:
         """
         call = Call("GET", f"{self._base_url}/v1/labels")
         return read_labels(call, self._send(call))
+
+    def models(self) -> ModelsResult:
+        """Return the versions of the model that the service has.
+
+        Raises:
+            ServiceError: if the request fails.
+        """
+        call = Call("GET", f"{self._base_url}/v1/models")
+        return read_models(call, self._send(call))
+
+    def promote(self, version: str) -> PromoteResult:
+        """Make a version the one that answers; needs `api_key`.
+
+        Raises:
+            InvalidRequest: before anything is sent, if `version` cannot be the name of one.
+            ServiceError: if the request fails: `not_found`, or `bundle_refused` if the version is
+                not whole; the old one serves on.
+        """
+        call = plan_promote(self._base_url, version)
+        return read_promote(call, self._send(call))
 
     def ready(self) -> bool:
         """Tell at once, with one attempt, whether the service takes requests.
@@ -285,14 +326,24 @@ class AsyncClient:
         await self._http.aclose()
 
     async def classify(
-        self, texts: Iterable[str], *, evidence: bool = True, scores: bool = False
+        self,
+        texts: Iterable[str],
+        *,
+        evidence: bool = True,
+        scores: bool = False,
+        precision: float | None = None,
     ) -> ClassifyResult:
         """Return one result for each text, in order; see `Client.classify`.
 
         The first request to fail ends the others.
         """
         calls = plan_classify(
-            self._base_url, texts, batch_size=self._batch_size, evidence=evidence, scores=scores
+            self._base_url,
+            texts,
+            batch_size=self._batch_size,
+            evidence=evidence,
+            scores=scores,
+            precision=precision,
         )
         return read_classify(calls, await self._send_all(calls))
 
@@ -302,15 +353,26 @@ class AsyncClient:
         *,
         id: str | None = None,  # noqa: A002 - the name it has in the answer
         evidence: bool = True,
+        precision: float | None = None,
     ) -> StatementResult:
         """Return the sentences of a statement; see `Client.classify_statement`."""
-        call = plan_statement(self._base_url, text, id=id, evidence=evidence)
+        call = plan_statement(self._base_url, text, id=id, evidence=evidence, precision=precision)
         return read_statement(call, await self._send(call))
 
     async def labels(self) -> LabelsResult:
         """Return the labels that the service's model knows; see `Client.labels`."""
         call = Call("GET", f"{self._base_url}/v1/labels")
         return read_labels(call, await self._send(call))
+
+    async def models(self) -> ModelsResult:
+        """Return the versions of the model that the service has; see `Client.models`."""
+        call = Call("GET", f"{self._base_url}/v1/models")
+        return read_models(call, await self._send(call))
+
+    async def promote(self, version: str) -> PromoteResult:
+        """Make a version the one that answers; see `Client.promote`."""
+        call = plan_promote(self._base_url, version)
+        return read_promote(call, await self._send(call))
 
     async def ready(self) -> bool:
         """Tell whether the service takes requests; see `Client.ready`. Waits for no turn."""

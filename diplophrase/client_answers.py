@@ -135,6 +135,41 @@ class LabelsResult:
     labels: tuple[LabelInfo, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A version of the model: `state` is "whole", or "broken" for a `reason`.
+
+    `metrics` are its main figures, from 0 to 1; `current` is the one that starts with the service,
+    `serving` the one that answers now.
+    """
+
+    version: str
+    state: str
+    reason: str | None
+    created: str | None
+    metrics: dict[str, float]
+    current: bool
+    serving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsResult:
+    """The versions there are; `refused` says why the current one does not serve, if so."""
+
+    serving: str
+    current: str | None
+    refused: str | None
+    versions: tuple[ModelInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteResult:
+    """The version that serves from now on, and the one that did before."""
+
+    model_version: str
+    previous: str
+
+
 def is_transient(outcome: Answer | Lost) -> bool:
     """Tell whether another attempt may fare better."""
     return outcome.transient if isinstance(outcome, Lost) else outcome.status in TRANSIENT
@@ -261,6 +296,26 @@ def read_labels(call: Call, answer: Answer) -> LabelsResult:
     return LabelsResult(found.model_version, found.codebook_version, tuple(found.labels))
 
 
+def read_models(call: Call, answer: Answer) -> ModelsResult:
+    """Return the versions that the service has.
+
+    Raises:
+        ServiceError: `bad_answer`, if the answer cannot be read.
+    """
+    found = _read(_Models, call, answer)
+    return ModelsResult(found.serving, found.current, found.refused, tuple(found.versions))
+
+
+def read_promote(call: Call, answer: Answer) -> PromoteResult:
+    """Return what serves after a promotion.
+
+    Raises:
+        ServiceError: `bad_answer`, if the answer cannot be read.
+    """
+    found = _read(_Promoted, call, answer)
+    return PromoteResult(found.model_version, found.previous)
+
+
 def read_ready(call: Call, outcome: Answer | Lost) -> bool:
     """Tell whether the service takes requests; no answer and status 503 mean no.
 
@@ -313,6 +368,7 @@ class _Result(_Wire):
     speaker: str
     model_version: str
     truncated: bool
+    out_of_domain: bool
     scores: dict[str, float] | None = None
 
     def typed(self) -> Result:
@@ -322,6 +378,7 @@ class _Result(_Wire):
             model_version=self.model_version,
             scores=self.scores or {},
             truncated=self.truncated,
+            out_of_domain=self.out_of_domain,
         )
 
 
@@ -346,6 +403,18 @@ class _Labels(_Wire):
     model_version: str
     codebook_version: str
     labels: list[LabelInfo]
+
+
+class _Models(_Wire):
+    serving: str
+    current: str | None
+    refused: str | None
+    versions: list[ModelInfo]
+
+
+class _Promoted(_Wire):
+    model_version: str
+    previous: str
 
 
 class _Ready(_Wire):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from diplophrase.bundle import VERSION_NAME
 from diplophrase.classifier import check_texts
 from diplophrase.errors import InvalidRequest, SettingsError
 
@@ -114,7 +116,13 @@ def request_headers(api_key: str | None, version: str) -> dict[str, str]:
 
 
 def plan_classify(
-    base_url: str, texts: Iterable[str], *, batch_size: int, evidence: bool, scores: bool
+    base_url: str,
+    texts: Iterable[str],
+    *,
+    batch_size: int,
+    evidence: bool,
+    scores: bool,
+    precision: float | None = None,
 ) -> list[Call]:
     """Cut `texts` into calls of `batch_size` or fewer, in order; no texts make no calls.
 
@@ -125,7 +133,7 @@ def plan_classify(
         raise InvalidRequest("texts: found a string; must be a list of strings. Put it in [ ].")
     rows = list(texts)
     check_texts(rows)
-    options = {"evidence": evidence, "scores": scores}
+    options = {"evidence": evidence, "scores": scores, **_asked(precision)}
     cut = len(rows) > batch_size
     return [
         Call(
@@ -144,10 +152,30 @@ def plan_statement(
     *,
     id: str | None,  # noqa: A002 - the name it has in the request
     evidence: bool,
+    precision: float | None = None,
 ) -> Call:
     """Return the call that labels a whole statement."""
-    payload = {"text": text, "evidence": evidence} | ({} if id is None else {"id": id})
-    return Call("POST", f"{base_url}/v1/statements", payload)
+    payload = {"text": text, "evidence": evidence, **_asked(precision)}
+    return Call(
+        "POST", f"{base_url}/v1/statements", payload if id is None else {**payload, "id": id}
+    )
+
+
+def _asked(precision: float | None) -> dict[str, float]:
+    return {} if precision is None else {"precision": precision}
+
+
+def plan_promote(base_url: str, version: str) -> Call:
+    """Return the call that makes `version` the one that answers.
+
+    Raises:
+        InvalidRequest: if `version` cannot be the name of one.
+    """
+    if not re.fullmatch(VERSION_NAME, version):
+        raise InvalidRequest(
+            f"version: found {version[:100]!r}; must be a name that `models()` gives."
+        )
+    return Call("POST", f"{base_url}/v1/models/{version}/promote")
 
 
 def delay_before_retry(attempt: int, *, retry: Retry, asked_s: float, jitter: float) -> float:

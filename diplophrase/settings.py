@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     models: Path = Field(Path("models"), description="folder of bundles, with CURRENT")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=64, description="processes that share the port")
     runners: int = Field(2, ge=1, le=64, description="batches that run at the same time")
     threads: int = Field(1, ge=1, le=64, description="threads inside one batch")
     batch_texts: int = Field(16, ge=1, le=256, description="texts in a batch")
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(8_192, ge=1, description="texts waiting or running, in all requests")
     deadline_s: float = Field(30.0, gt=0, description="seconds from arrival to answer")
     keys: Path = Field(Path("keys.json"), description="file of API keys, which writing needs")
+    open_reading: bool = Field(True, description="only writing needs a key; if false, all of /v1")
     cors_origins: list[str] = Field([], description="origins whose pages may read answers")
     model_poll_s: float = Field(2.0, gt=0, description="seconds between looks at CURRENT")
     max_texts: int = Field(256, ge=1, le=MOST_TEXTS, description="texts per request")
@@ -74,7 +76,7 @@ def load_settings(file: str | Path | None = None, **given: Any) -> Settings:
 
     named = {name: value for name, value in given.items() if value is not None}
     try:
-        return FromFile(**named)
+        values = FromFile(**named).model_dump()
     except ValidationError as error:
         faults = "\n".join(
             f"  {'.'.join(str(part) for part in fault['loc'])}: found {fault['input']!r}; "
@@ -86,6 +88,7 @@ def load_settings(file: str | Path | None = None, **given: Any) -> Settings:
             f"Settings come from {path} if it is there, then from {ENV_PREFIX}* variables, "
             f"then from the command line."
         ) from None
+    return Settings.model_construct(**values)  # of the class itself, so that workers can be sent it
 
 
 def _check_file(path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
@@ -20,13 +20,15 @@ from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 from diplophrase.sentences import split_sentences
 from diplophrase.settings import Settings
 from diplophrase.visible import HALF_CHARACTER, is_blank
+from serving.deadline import Deadline
 from serving.document import document_bounds
-from serving.engine import Engine
+from serving.engine import Engine, not_ready
 from serving.errors import BodyLimit, install_errors
 from serving.headers import add_headers
-from serving.keys import install_keys
+from serving.keys import install_keys, require_key
 from serving.logs import Observe
 from serving.metrics import Metrics, add_metrics
+from serving.models import add_models
 from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -40,27 +42,37 @@ from serving.swap import ModelWatcher
 T = TypeVar("T")
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    metrics: Metrics | None = None,
+    beside: Callable[[Engine], Coroutine[Any, Any, None]] | None = None,
+) -> FastAPI:
     """Build the service. The model is loaded and warmed up before the first request.
+
+    `beside` runs beside the service, from its start to its end, and is given its engine.
 
     Raises:
         BundleError: at start-up, if the bundle that CURRENT names is not whole.
     """
-    metrics = Metrics()
+    figures = metrics or Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = Engine.open(settings, current_bundle(settings.models), metrics)
+        engine = Engine.open(settings, current_bundle(settings.models), figures)
         watcher = ModelWatcher(engine)
         app.state.engine, app.state.watcher = engine, watcher
-        following = asyncio.create_task(watcher.follow())
+        tasks = [asyncio.create_task(watcher.follow())]
+        if beside is not None:
+            tasks.append(asyncio.create_task(beside(engine)))
         with _woken_by_sighup(watcher):
             yield
-        following.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.to_thread(engine.close)
 
     failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse} for status in (400, 413, 422, 429, 503, 504)
+        status: {"model": ErrorResponse} for status in (400, 401, 408, 413, 422, 429, 503, 504)
     }
     app = FastAPIOffline(  # its /docs needs no internet
         title="diplophrase",
@@ -74,12 +86,17 @@ def create_app(settings: Settings) -> FastAPI:
     install_errors(app)
     install_keys(app, settings.keys)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(Deadline, seconds=settings.deadline_s)
+    app.add_middleware(Observe, metrics=figures)
     add_headers(app, origins=settings.cors_origins)
-    add_metrics(app, metrics)
-    _add_classify(app, settings)
-    _add_labels(app)
+    add_metrics(app, figures)
     _add_health(app)
+    asked = [] if settings.open_reading else [Depends(require_key)]
+    api = APIRouter(prefix="/v1", dependencies=asked)
+    _add_classify(api, settings)
+    _add_labels(api)
+    add_models(api, settings.models)
+    app.include_router(api)
     document_bounds(app, settings)
     return app
 
@@ -172,25 +189,27 @@ def check_statement(text: str, settings: Settings) -> None:
         raise InvalidRequest(f"text: found {found}; {rule}.", details=[detail])
 
 
-def _add_classify(app: FastAPI, settings: Settings) -> None:
-    @app.post("/v1/classify", response_model=ClassifyResponse, summary="Label sentences")
+def _add_classify(api: APIRouter, settings: Settings) -> None:
+    @api.post("/classify", response_model=ClassifyResponse, summary="Label sentences")
     async def classify(body: ClassifyRequest, request: Request) -> JSONResponse:
         request.state.texts = len(body.texts)
         check_sizes(body.texts, settings)
         results = await _while_connected(
-            request, _engine(request).classify(body.texts, evidence=body.evidence)
+            request,
+            _engine(request).classify(body.texts, evidence=body.evidence, precision=body.precision),
         )
         answers = [result.to_dict(scores=body.scores) for result in results]
         return JSONResponse({"model_version": results[0].model_version, "results": answers})
 
-    @app.post("/v1/statements", response_model=StatementResponse, summary="Label a statement")
+    @api.post("/statements", response_model=StatementResponse, summary="Label a statement")
     async def statements(body: StatementRequest, request: Request) -> JSONResponse:
         check_statement(body.text, settings)
         sentences = await asyncio.to_thread(split_sentences, body.text)
         texts = [sentence.text for sentence in sentences]
         request.state.texts = len(texts)
         results = await _while_connected(
-            request, _engine(request).classify(texts, evidence=body.evidence)
+            request,
+            _engine(request).classify(texts, evidence=body.evidence, precision=body.precision),
         )
         rows = [
             {"start": sentence.start, "end": sentence.end, "text": sentence.text} | result.to_dict()
@@ -217,8 +236,8 @@ def summarise(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     return dict(sorted(summary.items(), key=lambda item: (-item[1]["count"], item[0])))
 
 
-def _add_labels(app: FastAPI) -> None:
-    @app.get("/v1/labels", response_model=LabelsResponse, summary="The codebook of this model")
+def _add_labels(api: APIRouter) -> None:
+    @api.get("/labels", response_model=LabelsResponse, summary="The codebook of this model")
     async def labels(request: Request) -> JSONResponse:
         config = _engine(request).classifier.config
         fields = {"id", "name", "definition", "threshold"}
@@ -235,14 +254,15 @@ def _add_health(app: FastAPI) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="The model is loaded and warmed up")
+    @app.get(
+        "/readyz",
+        summary="The model is loaded and warmed up, and every thread that runs it is alive",
+        responses={503: {"model": ErrorResponse}},
+    )
     async def readyz(request: Request) -> dict[str, str | None]:
         engine = getattr(request.app.state, "engine", None)
         if engine is None or not engine.ready:
-            raise DiplophraseError(
-                "The model is not loaded, or a thread that runs it has ended. The log says why.",
-                kind="not_ready",
-            )
+            raise not_ready()
         version = engine.classifier.bundle.version
         refused = request.app.state.watcher.refused
         return {"status": "ready", "model_version": version, "refused_model": refused}

@@ -67,7 +67,7 @@ class Engine:
     _queue: FairQueue[Ticket] = field(default_factory=FairQueue)
     _ready: threading.Condition = field(default_factory=threading.Condition)
     _closing: bool = False
-    _alive: int = 0
+    alive: int = 0  # runners that have not ended
     _runners: list[threading.Thread] = field(default_factory=list)
 
     @classmethod
@@ -79,8 +79,12 @@ class Engine:
         """
         engine = cls(settings, load_warm(bundle, settings, metrics), metrics)
         metrics.model_in_use(engine.classifier.bundle.version, engine.classifier.labels)
-        metrics.watch(waiting=lambda: len(engine._queue), in_flight=lambda: engine.in_flight)
-        engine._alive = settings.runners
+        metrics.watch(
+            waiting=lambda: len(engine._queue),
+            in_flight=lambda: engine.in_flight,
+            runners=lambda: engine.alive,
+        )
+        engine.alive = settings.runners
         for number in range(settings.runners):
             name = f"runner-{number}"
             runner = threading.Thread(target=engine._run, name=name, daemon=True)
@@ -91,7 +95,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Tell whether every runner is alive."""
-        return not self._closing and self._alive == self.settings.runners
+        return not self._closing and self.alive == self.settings.runners
 
     def close(self) -> None:
         """Let the runners finish what waits, then end them."""
@@ -101,25 +105,27 @@ class Engine:
         for runner in self._runners:
             runner.join(timeout=self.settings.deadline_s)
 
-    async def classify(self, texts: Sequence[str], *, evidence: bool) -> list[Result]:
-        """Label `texts`, all with the same model.
+    async def classify(
+        self, texts: Sequence[str], *, evidence: bool, precision: float | None = None
+    ) -> list[Result]:
+        """Label `texts`, all with the same model; cancel it and their places are free at once.
 
         Raises:
-            InvalidRequest: if `texts` are more than may ever be in flight.
-            DiplophraseError: `overloaded` at once if too many texts are in flight, `deadline` if
-                the answer takes longer than the settings allow, `not_ready` if no runner is left.
+            InvalidRequest: if the model has no operating point of that precision, or `texts` are
+                more than may ever be in flight.
+            DiplophraseError: `overloaded` at once if too many texts are in flight, `not_ready` if
+                no runner is left.
         """
         classifier = self.classifier
+        thresholds = classifier.thresholds(precision)
         async with self._admitted(len(texts)):
-            try:
-                async with asyncio.timeout(self.settings.deadline_s):
-                    return await self._answer(classifier, texts, evidence)
-            except TimeoutError:
-                raise DiplophraseError(
-                    f"No answer within {self.settings.deadline_s:g} s. Send fewer texts at a time "
-                    f"or try again later.",
-                    kind="deadline",
-                ) from None
+            encodings, raws = await self._answer(classifier, texts)
+        results = [
+            classifier.decide(text, encoding, raw, evidence=evidence, thresholds=thresholds)
+            for text, encoding, raw in zip(texts, encodings, raws, strict=True)
+        ]
+        self.metrics.labels_given(hit.id for result in results for hit in result.labels)
+        return results
 
     @asynccontextmanager
     async def _admitted(self, texts: int) -> AsyncIterator[None]:
@@ -142,8 +148,8 @@ class Engine:
             self.in_flight -= texts
 
     async def _answer(
-        self, classifier: Classifier, texts: Sequence[str], evidence: bool
-    ) -> list[Result]:
+        self, classifier: Classifier, texts: Sequence[str]
+    ) -> tuple[list[Encoding], list[Raw]]:
         started = time.perf_counter()
         if len(texts) <= _FEW:
             encodings = classifier.encode(texts)
@@ -156,21 +162,15 @@ class Engine:
         ]
         self._enqueue(tickets)
         try:
-            raws = await asyncio.gather(*(ticket.answer for ticket in tickets))
+            return encodings, await asyncio.gather(*(ticket.answer for ticket in tickets))
         finally:
             for ticket in tickets:
                 ticket.abandoned = True  # harmless when answered; saves the work when not
-        results = [
-            classifier.decide(text, encoding, raw, evidence=evidence)
-            for text, encoding, raw in zip(texts, encodings, raws, strict=True)
-        ]
-        self.metrics.labels_given(hit.id for result in results for hit in result.labels)
-        return results
 
     def _enqueue(self, tickets: Sequence[Ticket]) -> None:
         with self._ready:
-            if not self._alive and not self._closing:
-                raise _no_runner()
+            if not self.alive and not self._closing:
+                raise not_ready()
             self._queue.extend(tickets)
             self._ready.notify_all()
 
@@ -181,18 +181,18 @@ class Engine:
                 if batch:
                     run_batch(batch, self.metrics)
         except BaseException as error:  # nothing is above this thread to catch it
-            log.critical("a thread that runs the model has ended", exc_info=error)
+            log.critical("a runner has ended: the service is not ready", exc_info=error)
             self._bury(batch or [])
 
     def _bury(self, batch: Sequence[Ticket]) -> None:
         """Answer the texts of a runner that ended and, if it was the last, all that wait."""
         with self._ready:
-            self._alive -= 1
+            self.alive -= 1
             orphans = list(batch)
-            if not self._alive:
+            if not self.alive:
                 orphans += self._queue.take(len(self._queue), range(len(self._queue)))
         for ticket in orphans:
-            ticket.resolve(None, _no_runner())
+            ticket.resolve(None, not_ready())
 
     def _next_batch(self) -> list[Ticket] | None:
         """Wait for texts and take a batch of one model; None ends the runner."""
@@ -217,9 +217,10 @@ class Engine:
             return self._queue.take(_LOOK_AHEAD, [same[row] for row in chosen])
 
 
-def _no_runner() -> DiplophraseError:
+def not_ready() -> DiplophraseError:
+    """Return the error of a service that cannot run its model."""
     return DiplophraseError(
-        "A thread that runs the model has ended. Restart the service; its log says why.",
+        "The model is not loaded, or a thread that runs it has ended. The log says why.",
         kind="not_ready",
     )
 

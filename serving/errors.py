@@ -114,7 +114,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         return respond(error.__cause__)
     if isinstance(error.__cause__, ClientDisconnect):
         return respond(DiplophraseError("The client hung up in its request.", kind="client_gone"))
-    if unread := _UNREADABLE.get(type(error.__cause__)):
+    if error.__cause__ and (unread := _UNREADABLE.get(type(error.__cause__))):
         return respond(_not_json(unread))
     place = f"{request.method} {request.url.path}"
     if error.status_code == 404:

@@ -1,4 +1,4 @@
-"""API keys for everything that writes: kept as hashes in a file, shown once, asked for here."""
+"""API keys for all that is not open: kept as hashes in a file, shown once, asked for here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _KeyFile(BaseModel):
 
 
 class Unauthorized(DiplophraseError):
-    """A request would write and carries no key that is in force."""
+    """A request needs a key and carries none that is in force."""
 
     kind = "unauthorized"
 
@@ -121,7 +121,7 @@ class KeyStore:
 
     @property
     def any_in_force(self) -> bool:
-        """Tell whether some key opens the service for writing."""
+        """Tell whether some key opens what needs one."""
         return any(record.revoked is None for record in self._current().values())
 
     def check(self, header_value: str | None) -> KeyRecord | None:
@@ -159,11 +159,12 @@ async def require_key(
     request: Request,
     _scheme: Annotated[HTTPAuthorizationCredentials | None, Security(_SCHEME)] = None,
 ) -> KeyRecord:
-    """Let a request pass that carries a key in force; a route that writes depends on this.
+    """Let a request pass that carries a key in force; a route that needs one depends on this.
 
     Raises:
         Unauthorized: without such a key, and for everyone while there is none.
-        DiplophraseError: `settings` if the file cannot be read any more; writing is closed then.
+        DiplophraseError: `settings` if the file cannot be read any more; nothing that needs a key
+            is answered then.
     """
     store: KeyStore = request.app.state.keys
     header = request.headers.get("authorization")
@@ -171,9 +172,10 @@ async def require_key(
         record = store.check(header)
         is_open = record is not None or store.any_in_force
     except SettingsError as error:
-        log.error("writing is closed: %s", error.message)
+        log.error("calls that need a key are refused: %s", error.message)
         raise DiplophraseError(
-            "Writing is closed: the service cannot read its file of keys. Its log says why.",
+            "This call needs an API key, but the service cannot read its file of keys. "
+            "Its log says why.",
             kind="settings",
         ) from None
     if record is None:
@@ -184,12 +186,12 @@ async def require_key(
 def _reason(header: str | None, is_open: bool) -> str:
     if not is_open:
         return (
-            "Writing is closed: there is no API key yet. Create one where the service runs: "
+            "This call needs an API key, and there is none yet. Create one where the service runs: "
             "diplophrase keys create NAME"
         )
     found = "a key that is unknown or revoked" if header else "no key"
     return (
-        f"This request writes and carries {found}. Send the header "
+        f"This call needs an API key and carries {found}. Send the header "
         f"'Authorization: Bearer dp_...' with a key from: diplophrase keys create NAME"
     )
 

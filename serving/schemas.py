@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from diplophrase.settings import MOST_TEXTS
 
 _MOST_FIELDS = 100
+_PRECISION = "give only labels of which this share is right; without it, precision and recall alike"
 
 
 class _Request(BaseModel):
@@ -35,6 +36,7 @@ class ClassifyRequest(_Request):
     ]
     evidence: bool = Field(True, description="give the words that earned each label")
     scores: bool = Field(False, description="give the calibrated scores of all labels")
+    precision: float | None = Field(None, gt=0, lt=1, strict=False, description=_PRECISION)
 
 
 class StatementRequest(_Request):
@@ -43,6 +45,7 @@ class StatementRequest(_Request):
     text: str = Field(description="the statement")
     id: str | None = Field(None, max_length=200, description="given back in the answer")
     evidence: bool = Field(True, description="give the words that earned each label")
+    precision: float | None = Field(None, gt=0, lt=1, strict=False, description=_PRECISION)
 
 
 class EvidenceOut(BaseModel):
@@ -64,12 +67,17 @@ class LabelOut(BaseModel):
 
 
 class ResultOut(BaseModel):
-    """What the model says of one text; `truncated` if it was too long to be read to its end."""
+    """What the model says of one text.
+
+    `truncated` if it was too long to be read to its end; `out_of_domain` if it is unlike anything
+    that the model was made for, and then without labels.
+    """
 
     labels: list[LabelOut]
     speaker: str
     model_version: str
     truncated: bool
+    out_of_domain: bool
     scores: dict[str, float] | None = None
 
 
@@ -120,6 +128,34 @@ class LabelsResponse(BaseModel):
     model_version: str
     codebook_version: str
     labels: list[LabelInfo]
+
+
+class ModelInfo(BaseModel):
+    """A version on disk: `whole`, or `broken` for a reason; figures are from 0 to 1."""
+
+    version: str
+    state: Literal["whole", "broken"]
+    reason: str | None
+    created: str | None
+    metrics: dict[str, float]
+    current: bool
+    serving: bool
+
+
+class ModelsResponse(BaseModel):
+    """The version that serves here, the one that CURRENT names, why that was refused, and all."""
+
+    serving: str
+    current: str | None
+    refused: str | None
+    versions: list[ModelInfo]
+
+
+class PromoteResponse(BaseModel):
+    """The version that serves from now on, and the one that did before."""
+
+    model_version: str
+    previous: str
 
 
 class ErrorDetail(BaseModel):

@@ -1,4 +1,4 @@
-"""What the model must beat on the same folds: a lexicon, and TF-IDF with logistic regression."""
+"""What the model must beat on the same folds: lists of expressions, TF-IDF, embeddings."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from diplophrase.classifier import pad, plan_batches
+from diplophrase.lexicon import load_lexicon
 
 
 def predict_tfidf(
@@ -38,6 +39,15 @@ def predict_tfidf(
         ),
     )
     return _predict_seen(model, list(texts), targets, list(unseen))
+
+
+def rule_decisions(texts: Sequence[str], labels: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return the labels [N, L] of the two lists in this folder: plain keywords, and long rules."""
+    files = {"lexicon": "lexicon.yaml", "rules": "rules.yaml"}
+    folder = Path(__file__).parent
+    return {
+        name: load_lexicon(folder / file).predict(texts, labels) for name, file in files.items()
+    }
 
 
 def _predict_seen(

@@ -18,6 +18,9 @@ def render_card(version: str, codebook: Codebook, metrics: dict[str, Any]) -> st
         _agreement(metrics.get("agreement"), codebook),
         _figures(measured, codebook) if measured else _unmeasured(),
         _reliability(metrics.get("reliability")),
+        _operating_points(measured) if measured else "",
+        _domain(metrics.get("domain")),
+        _curve(metrics.get("learning_curve")),
         _mistakes(metrics.get("mistakes")),
         _run(metrics),
     ]
@@ -148,6 +151,7 @@ def summary_lines(figures: dict[str, Any]) -> str:
         f"- expected calibration error {figures['calibration_error']:.3f}",
         f"- evidence word F1 {percent(figures['evidence_f1']['model'])}, the lexicon's "
         f"{percent(figures['evidence_f1']['lexicon'])}",
+        f"- flagged as out of domain {percent(figures['out_of_domain'])}%",
         f"- speaker {percent(figures['speaker_accuracy'])}% right",
         *attributes,
     ]
@@ -169,6 +173,8 @@ keyword lexicon (`training/lexicon.yaml`); and a set of 365 hand-made rules
 sentences. In percent.
 
 {figures_table(measured, codebook)}
+
+![F1 of each label with its 95% interval, the lexicon's beside it](labels.svg)
 
 Exact label set {percent(measured["model"]["exact_match"])}%; samples-F1
 {percent(measured["model"]["samples_f1"])}; expected calibration error
@@ -204,7 +210,53 @@ def _reliability(bins: list[dict[str, float]] | None) -> str:
 
 Scores against how often the label was right, all labels pooled, out of fold.
 
+![Share that is right against mean score](reliability.svg)
+
 {table(["score", "decisions", "mean score", "frequency"], rows)}"""
+
+
+def _operating_points(measured: dict[str, Any]) -> str:
+    points = measured.get("operating_points")
+    if not points:
+        return ""
+    rows = [[percent(row[name]) for name in ("asked", "precision", "recall")] for row in points]
+    return f"""## Operating points
+
+A request may ask for a precision instead of the balance above. What came out, all labels pooled,
+with score thresholds fitted on the other folds:
+
+{table(["precision asked", "precision", "recall"], rows)}"""
+
+
+def _domain(figures: dict[str, Any] | None) -> str:
+    if not figures:
+        return ""
+    rows = [[kind, percent(share)] for kind, share in figures["found_by_kind"].items()]
+    return f"""## Texts from outside the domain
+
+A logistic regression on the sentence embedding flags texts unlike any the model was made for
+(`out_of_domain`); they get no label. It is fitted on the hand-labelled sentences against
+`labels/out_of_domain.jsonl`. Out of fold, with the kind of text held out too, it flags
+{percent(figures["found"])}% of the foreign texts and {percent(figures["false_alarms"])}% of the
+seed sentences (the threshold was set on these). Share flagged, by held-out kind:
+
+{table(["kind", "flagged"], rows)}"""
+
+
+def _curve(curve: list[dict[str, Any]] | None) -> str:
+    if not curve:
+        return ""
+    rows = [
+        [str(row["authored"]), percent(row["macro_f1"]), percent(row["micro_f1"])] for row in curve
+    ]
+    return f"""## Learning curve
+
+F1 on the seeds of the first two folds, by the number of authored sentences in training beside the
+other seeds; macro over the {curve[0]["labels"]} labels with five positives or more there.
+
+![F1 against the number of authored sentences](learning_curve.svg)
+
+{table(["authored", "macro-F1", "micro-F1"], rows)}"""
 
 
 def _mistakes(mistakes: dict[str, Any] | None) -> str:

@@ -22,12 +22,13 @@ from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Classifier
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
+from diplophrase.lexicon import load_lexicon
 from training.base import DEFAULT_BASE, find_base
 from training.card import figures_table, summary_lines
+from training.data import Paths, read_data
 from training.evaluate import evaluate_bundle, save_figures
 from training.finetune import Step, TrainConfig
-from training.lexicon import load_lexicon
-from training.run import Paths, read_data, train
+from training.run import train
 
 
 def run_training(
@@ -40,9 +41,11 @@ def run_training(
     folds: int,
     seed: int | None,
     epochs: int | None,
+    jobs: int,
+    curve: bool,
 ) -> None:
     """Train with progress on stderr; print the figures and the version on stdout."""
-    paths = Paths(labels / "codebook.yaml", labels / "annotations", seeds / "sources.yaml", models)
+    paths = Paths(labels, seeds / "sources.yaml", models)
     chosen: dict[str, Any] = {"seed": seed, "epochs": epochs}
     config = TrainConfig(
         base=base or DEFAULT_BASE, **{k: v for k, v in chosen.items() if v is not None}
@@ -58,7 +61,7 @@ def run_training(
             if not messages.is_terminal and (step.number % 100 == 0 or step.number == step.total):
                 messages.print(f"{stage}: step {step.number} of {step.total}, {step.loss:.2f}")
 
-        bundle = train(paths, config, folds=folds, progress=show, name=name)
+        bundle = train(paths, config, folds=folds, progress=show, name=name, jobs=jobs, curve=curve)
     metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
     if measured := metrics.get("cross_validation"):
         _answers().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))
@@ -86,11 +89,14 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def run_evaluation(*, data: Path, out: Path | None, labels: Path, models: Path) -> None:
-    """Evaluate the current bundle on `data`; print the table, write all figures to `out`."""
-    annotations = read_data(Paths(labels / "codebook.yaml", labels / "annotations", labels, models))
+def run_evaluation(
+    *, data: Path, out: Path | None, labels: Path, models: Path, version: str | None
+) -> None:
+    """Evaluate a bundle on `data`; print the table, write all figures to `out`."""
+    annotations = read_data(Paths(labels, labels, models))
     codebook = annotations.codebook
-    classifier = Classifier.load(current_bundle(models), threads=2)
+    bundle = models / version if version else current_bundle(models)
+    classifier = Classifier.load(bundle, threads=2)
     if classifier.labels != codebook.ids:
         raise InvalidData(
             f"The bundle {classifier.bundle.version} knows other labels than {labels}. "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +11,12 @@ from tokenizers import Encoding
 
 from diplophrase.annotations import Annotation
 from diplophrase.classifier import Classifier, Raw
+from diplophrase.lexicon import Lexicon, add_hits
 from training import calibration
-from training.calibration import Fitted
-from training.finetune import Step, TrainConfig
-from training.fit import Recipe, fit_or_reuse
-
-Progress = Callable[[str, Step], None]
+from training.calibration import PHRASE_WEIGHT, Fitted
+from training.finetune import TrainConfig
+from training.fit import Candidate
+from training.pool import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,12 @@ class OutOfFold:
     folds: npt.NDArray[np.int64]  # [N]
     int8: Sequence[Raw]
     float32: Sequence[Raw]
+    hits: npt.NDArray[np.bool_]  # [N, L], what the lexicon finds
 
     def logits(self, *, float32: bool = False) -> npt.NDArray[np.float32]:
-        """Return the logits [N, L] of the int8 network, or of the float32 one."""
-        return np.stack([raw.logits for raw in (self.float32 if float32 else self.int8)])
+        """Return the logits [N, L] of the int8 network or the float32 one, with the hits."""
+        raws = self.float32 if float32 else self.int8
+        return add_hits(np.stack([raw.logits for raw in raws]), self.hits, PHRASE_WEIGHT)
 
     def fit_others(self, targets: npt.NDArray[np.float32]) -> list[Fitted]:
         """Return for each fold the calibration and thresholds fitted on all other folds."""
@@ -43,37 +44,40 @@ class OutOfFold:
         ]
 
 
-def cross_validate(
-    recipe: Recipe,
+def plan_folds(
     seeds: Sequence[Annotation],
     extra: Sequence[Annotation],
     folds: npt.NDArray[np.int64],
     config: TrainConfig,
-    runs: Path,
-    progress: Progress,
-) -> OutOfFold:
-    """Train once a fold on the other folds of `seeds` and all of `extra`; score the fold.
+) -> list[Training]:
+    """Return one training a fold, each with one thread and a seed of its own."""
+    count = int(folds.max()) + 1
+    return [
+        Training(
+            f"fold {fold + 1} of {count}",
+            [*[seeds[int(index)] for index in np.flatnonzero(folds != fold)], *extra],
+            replace(config, seed=config.seed + fold, threads=1),
+        )
+        for fold in range(count)
+    ]
 
-    Fold models are kept below `runs`, so that a run that was cut off goes on.
-    """
+
+def score_folds(
+    seeds: Sequence[Annotation],
+    folds: npt.NDArray[np.int64],
+    candidates: Sequence[Candidate],
+    labels: Sequence[str],
+    lexicon: Lexicon,
+) -> OutOfFold:
+    """Let each fold's candidate answer for the sentences that it has not seen."""
     int8: list[Raw | None] = [None] * len(seeds)
     float32: list[Raw | None] = [None] * len(seeds)
     encodings: list[Encoding | None] = [None] * len(seeds)
-    count = int(folds.max()) + 1
-    for fold in range(count):
-        held = [index for index in range(len(seeds)) if folds[index] == fold]
-        seen = [seeds[index] for index in range(len(seeds)) if folds[index] != fold]
-        name = f"fold {fold + 1} of {count}"
-        candidate = fit_or_reuse(
-            recipe,
-            [*seen, *extra],
-            replace(config, seed=config.seed + fold),
-            runs,
-            lambda step, name=name: progress(name, step),  # type: ignore[misc]
-        )
-        texts = [seeds[index].text for index in held]
+    for fold, candidate in enumerate(candidates):
+        held = np.flatnonzero(folds == fold)
+        texts = [seeds[int(index)].text for index in held]
         for network, rows in ((candidate.int8, int8), (candidate.float32, float32)):
-            classifier = Classifier.load(network, threads=config.threads)
+            classifier = Classifier.load(network, threads=2)
             tokens = classifier.encode(texts)
             for index, encoding, raw in zip(held, tokens, classifier.run(tokens), strict=True):
                 rows[index], encodings[index] = raw, encoding
@@ -83,4 +87,5 @@ def cross_validate(
         folds,
         [raw for raw in int8 if raw is not None],
         [raw for raw in float32 if raw is not None],
+        lexicon.predict([annotation.text for annotation in seeds], labels),
     )

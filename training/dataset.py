@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diplophrase.annotations import SPEAKERS, Annotation
 
+NO_EVIDENCE = -100  # in place of a token's number where a label has no evidence
 _WIDTH_STEP = 16  # few distinct shapes, so that the kernels compiled for one are used again
 
 
@@ -76,6 +77,7 @@ class Batch:
     attention_mask: Tensor  # [B, T]
     targets: Tensor  # [B, L]
     evidence: Tensor  # [B, L, T], 1 on the tokens of a label's evidence
+    ends: Tensor  # [B, 2, L], the first and the last token of a label's evidence
     speaker: Tensor  # [B]
 
 
@@ -106,9 +108,11 @@ def collate(rows: Dataset) -> Batch:
     input_ids = torch.zeros((len(ids), width), dtype=torch.long)
     mask = torch.zeros((len(ids), width), dtype=torch.long)
     evidence = torch.zeros((len(ids), targets.shape[1], width))
+    ends = torch.full((len(ids), 2, targets.shape[1]), NO_EVIDENCE)
     for row, (tokens, spans) in enumerate(zip(ids, rows["evidence"][:], strict=True)):
         input_ids[row, : len(tokens)] = torch.tensor(tokens)
         mask[row, : len(tokens)] = 1
         for label, first, last in spans:
             evidence[row, label, first : last + 1] = 1.0
-    return Batch(input_ids, mask, targets, evidence, torch.tensor(rows["speaker"][:]))
+            ends[row, :, label] = torch.tensor([first, last])
+    return Batch(input_ids, mask, targets, evidence, ends, torch.tensor(rows["speaker"][:]))

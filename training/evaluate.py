@@ -13,10 +13,10 @@ import numpy.typing as npt
 from diplophrase.annotations import Annotation, check_annotations
 from diplophrase.classifier import Classifier, Result
 from diplophrase.codebook import Codebook
-from training.baselines import predict_embedded, predict_tfidf
+from diplophrase.lexicon import Lexicon
+from training.baselines import predict_embedded, predict_tfidf, rule_decisions
 from training.calibration import expected_calibration_error
 from training.dataset import label_targets
-from training.lexicon import Lexicon, rule_decisions
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
 
 MIN_SUPPORT = 5  # positives that a label needs to count in the macro figures
@@ -48,7 +48,7 @@ def evaluate_bundle(
     known = [note.text for note in training]
     known_targets = label_targets(training, codebook.ids)
     rivals = {
-        **rule_decisions(notes, codebook.ids),
+        **rule_decisions(texts, codebook.ids),
         "tfidf": predict_tfidf(known, known_targets, texts, seed=SEED),
         "embeddings": predict_embedded(known, known_targets, texts, base, seed=SEED),
     }
@@ -63,6 +63,7 @@ def evaluate_bundle(
         },
         "calibration_error": round(expected_calibration_error(scores, targets.astype(float)), 4),
         "evidence_f1": _evidence(notes, results, classifier, lexicon),
+        "out_of_domain": round(float(np.mean([r.out_of_domain for r in results])), 4),
         "speaker_accuracy": round(
             float(np.mean([r.speaker == n.speaker for r, n in zip(results, notes, strict=True)])), 4
         ),

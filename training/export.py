@@ -26,6 +26,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from tokenizers import Encoding
+from torch import Tensor, nn
 
 from diplophrase.classifier import pad
 from diplophrase.errors import TrainingError
@@ -34,6 +35,19 @@ from training.model import PhraseModel
 TOLERANCE = 1e-4  # of a probability, ONNX against torch
 OUTPUTS = ["logits", "evidence", "speaker", "sentence_embedding"]
 Feed = dict[str, npt.NDArray[np.int64]]
+
+
+class _Served(nn.Module):
+    """What is asked of the network when it answers: all but the attention."""
+
+    def __init__(self, model: PhraseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs that `OUTPUTS` names."""
+        output = self.model(input_ids, attention_mask)
+        return output.logits, output.evidence, output.speaker, output.embedding
 
 
 def export_onnx(model: PhraseModel, path: Path) -> None:
@@ -49,7 +63,7 @@ def export_onnx(model: PhraseModel, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model,
+            _Served(model).eval(),
             (ids, mask),
             input_names=["input_ids", "attention_mask"],
             output_names=OUTPUTS,

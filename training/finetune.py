@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
-from training.dataset import Batch, iterate_batches
+from training.dataset import NO_EVIDENCE, Batch, iterate_batches
 from training.model import ModelOutput, PhraseModel, load_model
 
 
@@ -23,7 +23,7 @@ class TrainConfig:
 
     base: str
     seed: int = 7
-    epochs: int = 10
+    epochs: int = 7
     batch_size: int = 32
     encoder_rate: float = 8e-5
     head_rate: float = 2e-3
@@ -31,7 +31,8 @@ class TrainConfig:
     weight_decay: float = 0.01
     dropout: float = 0.1
     warmup: float = 0.1  # share of the steps
-    evidence_weight: float = 2.0
+    attention_weight: float = 2.0
+    evidence_weight: float = 0.3
     speaker_weight: float = 0.3
     max_tokens: int = 256
     bfloat16: bool = True
@@ -88,6 +89,7 @@ def finetune(model: PhraseModel, dataset: Dataset, config: TrainConfig) -> Itera
             parts = losses(output, batch)
             loss = (
                 parts["labels"]
+                + config.attention_weight * parts["attention"]
                 + config.evidence_weight * parts["evidence"]
                 + config.speaker_weight * parts["speaker"]
             )
@@ -103,19 +105,28 @@ def finetune(model: PhraseModel, dataset: Dataset, config: TrainConfig) -> Itera
 
 
 def losses(output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
-    """Return the loss of labels, evidence tokens and speaker, each per text."""
+    """Return the loss of labels, attention, evidence's ends and speaker, each per text."""
     labels = nn.functional.binary_cross_entropy_with_logits(
         output.logits.float(), batch.targets, reduction="sum"
     )
     tokens = nn.functional.binary_cross_entropy_with_logits(
-        output.evidence.float(), batch.evidence, reduction="none"
+        output.attention.float(), batch.evidence, reduction="none"
     )
     kept = batch.attention_mask.unsqueeze(1)
     # averaged over a text's tokens, so that a long sentence weighs as much as a short one
-    evidence = ((tokens * kept).sum(-1) / kept.sum(-1)).sum()
+    attention = ((tokens * kept).sum(-1) / kept.sum(-1)).sum()
+    ends = output.evidence.float() + (1.0 - batch.attention_mask[:, None, None]) * -1e4
+    evidence = nn.functional.cross_entropy(  # labels without evidence are ignored
+        ends.flatten(0, 2), batch.ends.flatten(), reduction="sum", ignore_index=NO_EVIDENCE
+    )
     speaker = nn.functional.cross_entropy(output.speaker.float(), batch.speaker)
     size = len(batch.targets)
-    return {"labels": labels / size, "evidence": evidence / size, "speaker": speaker}
+    return {
+        "labels": labels / size,
+        "attention": attention / size,
+        "evidence": evidence / size,
+        "speaker": speaker,
+    }
 
 
 def _parameter_groups(model: PhraseModel, config: TrainConfig) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from diplophrase.bundle import (
     BundleConfig,
     BundleLabel,
     Calibration,
+    Domain,
     save_bundle,
 )
 from diplophrase.codebook import Codebook
-from training.calibration import Fitted
+from diplophrase.lexicon import LexiconEntry
+from training.calibration import PHRASE_WEIGHT, Fitted
 from training.dataset import build_dataset
 from training.export import export_onnx, quantize, verify_export
 from training.finetune import Step, TrainConfig, finetune, prepare_model
@@ -33,12 +35,11 @@ _CALIBRATION_TEXTS = 400
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What stays the same from fold to fold: codebook, checkpoint and how evidence is cut."""
+    """What stays the same from fold to fold: codebook, and checkpoint."""
 
     codebook: Codebook
     base: Base
     base_path: Path
-    evidence_threshold: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,11 @@ def draft_bundle(
     max_tokens: int,
     *,
     fitted: Fitted | None = None,
+    domain: Domain | None = None,
+    lexicon: Mapping[str, LexiconEntry] | None = None,
     metrics: dict[str, Any] | None = None,
     card: str = "A draft.\n",
+    plots: Sequence[Path] = (),
     manifest: dict[str, Any] | None = None,
 ) -> Path:
     """Write a bundle named `version` below `models`; a draft has no calibration of its own."""
@@ -141,22 +145,29 @@ def draft_bundle(
     try:
         shutil.copyfile(network, staged / "model.onnx")
         shutil.copyfile(recipe.base_path / "tokenizer.json", staged / "tokenizer.json")
-        config = bundle_config(recipe, version, max_tokens, fitted)
+        config = bundle_config(recipe, version, max_tokens, fitted, domain, lexicon)
         (staged / "config.json").write_text(
             json.dumps(config.model_dump(mode="json"), ensure_ascii=False, indent=1),
             encoding="utf-8",
         )
         (staged / "metrics.json").write_text(json.dumps(metrics or {}, indent=1), encoding="utf-8")
         (staged / "README.md").write_text(card, encoding="utf-8")
+        for plot in plots:
+            shutil.copyfile(plot, staged / plot.name)
         return save_bundle(models, staged, manifest or {}).path
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
 def bundle_config(
-    recipe: Recipe, version: str, max_tokens: int, fitted: Fitted | None
+    recipe: Recipe,
+    version: str,
+    max_tokens: int,
+    fitted: Fitted | None,
+    domain: Domain | None = None,
+    lexicon: Mapping[str, LexiconEntry] | None = None,
 ) -> BundleConfig:
-    """Put the codebook's labels, in order, together with calibration and thresholds."""
+    """Put the codebook's labels, in order, together with calibration, thresholds and lexicon."""
     plain = Calibration(slope=1.0, intercept=0.0)
     labels = tuple(
         BundleLabel(
@@ -165,6 +176,7 @@ def bundle_config(
             definition=label.definition,
             threshold=float(fitted.thresholds[index]) if fitted else 0.5,
             calibration=fitted.calibrations[index] if fitted else plain,
+            operating_points=fitted.points[index] if fitted else (),
         )
         for index, label in enumerate(recipe.codebook.labels)
     )
@@ -177,7 +189,9 @@ def bundle_config(
         attributes=recipe.codebook.attributes,
         speakers=SPEAKERS,
         max_tokens=max_tokens,
-        evidence_threshold=recipe.evidence_threshold,
+        domain=domain,
+        lexicon=dict(lexicon or {}),
+        phrase_weight=PHRASE_WEIGHT if lexicon else 0.0,
         base=recipe.base,
     )
 

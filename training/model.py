@@ -1,9 +1,11 @@
 """The network: a transformer encoder with one attention query per label.
 
 Each label reads the sentence through its own attention over the token vectors, so a clause that
-earns one label is not averaged away by the rest of a long sentence; the same attention logits,
-trained on the hand-marked evidence spans, say which words earned the label (label-wise attention
+earns one label is not averaged away by the rest of a long sentence; the attention is
+trained on the hand-marked evidence spans (label-wise attention
 after Mullenbach et al. 2018, "Explainable Prediction of Medical Codes from Clinical Text").
+Where that run of words begins and ends is read by two scores per token and label, as in
+extractive question answering (Devlin et al. 2019).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class ModelOutput(NamedTuple):
     """B texts, T tokens, L labels, S speakers, H hidden units."""
 
     logits: Tensor  # [B, L], before the sigmoid
-    evidence: Tensor  # [B, L, T], a token's log-odds of being evidence for the label
+    attention: Tensor  # [B, L, T], a token's log-odds of being evidence for the label
+    evidence: Tensor  # [B, 2, L, T], how much a token looks like the evidence's first, its last
     speaker: Tensor  # [B, S], before the softmax
     embedding: Tensor  # [B, H], mean of the token vectors, length 1
 
@@ -57,11 +60,13 @@ class PhraseModel(nn.Module):
         self.query = nn.Linear(hidden, label_count)
         self.weight = nn.Parameter(torch.empty(label_count, hidden))
         self.bias = nn.Parameter(torch.full((label_count,), -2.0))
+        self.span = nn.Linear(hidden, 2 * label_count)
         self.speaker_query = nn.Linear(hidden, 1)
         self.speaker = nn.Linear(hidden, len(SPEAKERS))
         nn.init.normal_(self.query.weight, std=0.02)
         nn.init.constant_(self.query.bias, -2.0)
         nn.init.normal_(self.weight, std=0.02)
+        nn.init.normal_(self.span.weight, std=0.02)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> ModelOutput:
         """Score token ids [B, T]; `attention_mask` [B, T] is 1 on tokens and 0 on padding."""
@@ -77,7 +82,8 @@ class PhraseModel(nn.Module):
         speaker_attention = torch.softmax(self.speaker_query(states) + padding, dim=1)
         speaker = self.speaker((speaker_attention * states).sum(1))
         embedding = nn.functional.normalize(mean, dim=-1)
-        return ModelOutput(logits, token_scores.transpose(1, 2), speaker, embedding)
+        spans = self.span(states).transpose(1, 2).unflatten(1, (2, -1))
+        return ModelOutput(logits, token_scores.transpose(1, 2), spans, speaker, embedding)
 
 
 def load_model(base: str | Path, label_count: int, *, dropout: float = 0.1) -> PhraseModel:

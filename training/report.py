@@ -13,27 +13,26 @@ from diplophrase.annotations import SPEAKERS, Annotation
 from diplophrase.attributes import read_attribute
 from diplophrase.classifier import Evidence, Raw, find_evidence
 from diplophrase.codebook import Codebook
+from diplophrase.lexicon import Lexicon
 from training.baselines import predict_tfidf
-from training.calibration import expected_calibration_error
+from training.calibration import PRECISIONS, expected_calibration_error
 from training.crossval import OutOfFold
 from training.dataset import label_targets
-from training.lexicon import Lexicon
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
 
-EVIDENCE_GRID = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class CrossValidated:
-    """Decisions out of fold: calibration, thresholds and evidence cut come from other folds."""
+    """Decisions out of fold: calibration and thresholds come from other folds."""
 
     scores: npt.NDArray[np.float64]  # [N, L]
     given: Bools  # [N, L]
     given_float32: Bools  # [N, L]
+    given_at: dict[float, Bools]  # [N, L] at each operating point
     targets: Bools  # [N, L]
     spans: list[dict[str, Evidence]]  # for each text, the evidence of its gold labels
-    evidence_threshold: float  # the cut that all folds together prefer
 
 
 def decide_out_of_fold(out: OutOfFold, codebook: Codebook) -> CrossValidated:
@@ -42,43 +41,26 @@ def decide_out_of_fold(out: OutOfFold, codebook: Codebook) -> CrossValidated:
     scores = np.zeros(targets.shape)
     given = np.zeros(targets.shape, dtype=bool)
     given_float32 = np.zeros(targets.shape, dtype=bool)
+    given_at = {precision: np.zeros(targets.shape, dtype=bool) for precision in PRECISIONS}
     logits, float_logits = out.logits(), out.logits(float32=True)
     for fold, fitted in enumerate(out.fit_others(targets)):
         rows = out.folds == fold
         scores[rows] = fitted.scores(logits[rows])
         given[rows] = fitted.decide(logits[rows])
         given_float32[rows] = fitted.decide(float_logits[rows])
-    quality = _evidence_quality(out, codebook)
-    cuts = [
-        EVIDENCE_GRID[int(np.argmax(quality[out.folds != fold].sum(0)))]
-        for fold in range(int(out.folds.max()) + 1)
-    ]
+        for precision in PRECISIONS:
+            given_at[precision][rows] = fitted.decide(logits[rows], precision)
     spans = [
-        {
-            label: _span(out, row, codebook.ids.index(label), cuts[out.folds[row]])
-            for label in annotation.labels
-        }
+        {label: _span(out, row, codebook.ids.index(label)) for label in annotation.labels}
         for row, annotation in enumerate(out.annotations)
     ]
-    best = EVIDENCE_GRID[int(np.argmax(quality.sum(0)))]
-    return CrossValidated(scores, given, given_float32, targets > 0, spans, best)
+    return CrossValidated(scores, given, given_float32, given_at, targets > 0, spans)
 
 
-def _span(out: OutOfFold, row: int, label: int, cut: float) -> Evidence:
+def _span(out: OutOfFold, row: int, label: int) -> Evidence:
     raw: Raw = out.int8[row]
     text = out.annotations[row].text
-    return find_evidence(text, out.encodings[row], raw.evidence[label], cut)
-
-
-def _evidence_quality(out: OutOfFold, codebook: Codebook) -> npt.NDArray[np.float64]:
-    """Return the summed word F1 of the gold labels' spans of each text at each cut [N, G]."""
-    quality = np.zeros((len(out.annotations), len(EVIDENCE_GRID)))
-    for row, annotation in enumerate(out.annotations):
-        for label, gold in annotation.evidence.items():
-            for column, cut in enumerate(EVIDENCE_GRID):
-                span = _span(out, row, codebook.ids.index(label), cut)
-                quality[row, column] += span_f1(annotation.text, gold, (span.start, span.end))
-    return quality
+    return find_evidence(text, out.encodings[row], raw.evidence[:, label])
 
 
 def baseline_decisions(
@@ -117,6 +99,7 @@ def cross_validation_report(
             float((decided.given == decided.given_float32).mean()), 5
         ),
         "baselines": {name: label_table(g, targets, labels) for name, g in baselines.items()},
+        "operating_points": _operating_points(decided),
         "calibration_error": round(
             expected_calibration_error(decided.scores, targets.astype(float)), 4
         ),
@@ -124,6 +107,21 @@ def cross_validation_report(
         "speaker_accuracy": _speaker_accuracy(out),
         "attributes": _attribute_accuracy(out, decided, codebook),
     }
+
+
+def _operating_points(decided: CrossValidated) -> list[dict[str, float]]:
+    """Return the precision asked for, and the precision and recall that came out, all labels."""
+    rows = []
+    for precision, given in decided.given_at.items():
+        right = float((given & decided.targets).sum())
+        rows.append(
+            {
+                "asked": precision,
+                "precision": round(right / max(int(given.sum()), 1), 4),
+                "recall": round(right / max(int(decided.targets.sum()), 1), 4),
+            }
+        )
+    return rows
 
 
 def _evidence_figures(

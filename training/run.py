@@ -6,92 +6,52 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from diplophrase.annotations import Annotation, check_annotations
-from diplophrase.bundle import Bundle, load_bundle
+from diplophrase.bundle import Bundle, Domain, load_bundle
 from diplophrase.classifier import Classifier
-from diplophrase.codebook import Codebook, load_codebook
+from diplophrase.codebook import load_codebook
 from diplophrase.errors import TrainingError
-from training import calibration
+from diplophrase.lexicon import read_entries
 from training.agreement import measure_agreement
 from training.base import find_base
 from training.card import render_card
-from training.crossval import OutOfFold, Progress, cross_validate
+from training.data import Data, Paths, read_data
 from training.dataset import label_targets
+from training.domain import embed, fit_domain
 from training.finetune import TrainConfig
-from training.fit import Candidate, Recipe, data_hash, draft_bundle, fit_or_reuse
-from training.folds import assign_folds, group_events
-from training.lexicon import load_lexicon, rule_decisions
+from training.fit import Candidate, Recipe, data_hash, draft_bundle
+from training.measure import Measured, Plan, cross_validate
 from training.naming import name_labels
-from training.report import (
-    CrossValidated,
-    baseline_decisions,
-    cross_validation_report,
-    decide_out_of_fold,
-    rank_mistakes,
-)
+from training.plots import draw_plots
+from training.pool import Progress, Training, fit_all
 
 MIN_INT8_AGREEMENT = 0.985  # of label decisions, int8 against float32
 _LIBRARIES = ("torch", "transformers", "datasets", "scikit-learn", "onnx", "onnxruntime")
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where a run reads and writes."""
-
-    codebook: Path
-    annotations: Path
-    sources: Path
-    models: Path
-
-    @property
-    def runs(self) -> Path:
-        return self.models / ".runs"
-
-    @property
-    def training(self) -> Path:
-        return Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """The annotations of a run: seeds, which evaluate, and the rest, which only train."""
-
-    codebook: Codebook
-    seeds: Sequence[Annotation]
-    extra: Sequence[Annotation]
-
-    @property
-    def all(self) -> list[Annotation]:
-        return [*self.seeds, *self.extra]
-
-
-def read_data(paths: Paths) -> Data:
-    """Read and check the codebook, the seeds and, where they are there, the other annotations."""
-    codebook = load_codebook(paths.codebook)
-    seeds = check_annotations(paths.annotations / "seeds.jsonl", codebook)
-    extra: list[Annotation] = []
-    for name in ("authored.jsonl", "added.jsonl"):
-        if (paths.annotations / name).is_file():
-            extra += check_annotations(paths.annotations / name, codebook)
-    return Data(codebook, seeds, extra)
-
-
 def train(
-    paths: Paths, config: TrainConfig, *, folds: int, progress: Progress, name: str | None = None
+    paths: Paths,
+    config: TrainConfig,
+    *,
+    folds: int,
+    progress: Progress,
+    name: str | None = None,
+    jobs: int = 1,
+    curve: bool = False,
 ) -> Bundle:
     """Cross-validate, train on everything, calibrate out of fold, publish the bundle.
 
     With `folds` 0 nothing is measured: scores are uncalibrated, thresholds are 0.5, and the card
-    says so. Same data, config and machine give the same numbers.
+    says so. `jobs` folds are trained at a time. Same data, config and machine give the same
+    numbers.
 
     Raises:
         InvalidData: if an annotation breaks the codebook.
@@ -110,96 +70,47 @@ def train(
             f"Give the new one a name with --name."
         )
     metrics: dict[str, Any] = {"data": _describe_data(data, digest), "agreement": _agreement(paths)}
-    fitted = None
+    measured = None
     if folds:
-        out, decided = _measure(paths, data, recipe, config, folds, progress, metrics)
-        fitted = calibration.fit(out.logits(), label_targets(data.seeds, data.codebook.ids))
-        recipe = replace(recipe, evidence_threshold=decided.evidence_threshold)
-    candidate = fit_or_reuse(
-        recipe, data.all, config, paths.runs, lambda step: progress("final model", step)
-    )
+        plan = Plan(paths, recipe, config, folds, jobs, curve)
+        measured = cross_validate(plan, data, progress)
+        metrics |= measured.metrics
+    training = Training("final model", data.all, config)
+    [candidate] = fit_all(recipe, [training], paths.runs, jobs=1, progress=progress)
     metrics["export"] = _check_quantised(candidate, data.seeds)
     metrics["export"]["onnx_gap"] = candidate.export_gap
     manifest = _manifest(paths, config, base.checkpoint, digest, started)
     metrics["run"] = manifest
+    foreign = None
+    if measured:
+        foreign = _fit_domain(data, candidate, measured)
+        metrics["domain"] = measured.domain.figures(foreign.threshold)
     with tempfile.TemporaryDirectory() as scratch:
         network = Path(scratch) / "model.onnx"
-        drafted = load_bundle(candidate.int8).config
-        name_labels(candidate.int8 / "model.onnx", network, [label.id for label in drafted.labels])
+        name_labels(candidate.int8 / "model.onnx", network, data.codebook.ids)
         path = draft_bundle(
             paths.models,
             recipe,
             network,
             version,
             config.max_tokens,
-            fitted=fitted,
+            fitted=measured.fitted if measured else None,
+            domain=foreign,
+            lexicon=read_entries(paths.lexicon) if measured else {},
             metrics=metrics,
             card=render_card(version, data.codebook, metrics),
+            plots=draw_plots(Path(scratch), metrics),
             manifest=manifest,
         )
     return load_bundle(path)
 
 
-def _measure(
-    paths: Paths,
-    data: Data,
-    recipe: Recipe,
-    config: TrainConfig,
-    folds: int,
-    progress: Progress,
-    metrics: dict[str, Any],
-) -> tuple[OutOfFold, CrossValidated]:
-    """Cross-validate and add all figures and mistakes to `metrics`."""
-    targets = label_targets(data.seeds, data.codebook.ids)
-    groups = group_events(data.seeds, paths.sources)
-    assigned = assign_folds(groups, targets, folds=folds, seed=config.seed)
-    out = cross_validate(recipe, data.seeds, data.extra, assigned, config, paths.runs, progress)
-    decided = decide_out_of_fold(out, data.codebook)
-    lexicon = load_lexicon(paths.training / "lexicon.yaml")
-    rivals = baseline_decisions(out, data.extra, data.codebook, config.seed)
-    rivals |= rule_decisions(data.seeds, data.codebook.ids)
-    metrics["cross_validation"] = cross_validation_report(
-        out, decided, rivals, data.codebook, lexicon, config.seed
-    )
-    metrics["reliability"] = _reliability(decided)
-    mistakes = rank_mistakes(out, decided, data.codebook)
-    metrics["mistakes"] = {
-        "count": len(mistakes),
-        "instructive": _lessons(paths, mistakes),
-        "all": [{key: item[key] for key in ("id", "label", "kind", "score")} for item in mistakes],
-    }
-    metrics["folds"] = {
-        annotation.id: int(fold) for annotation, fold in zip(data.seeds, assigned, strict=True)
-    }
-    return out, decided
-
-
-def _reliability(decided: CrossValidated, bins: int = 10) -> list[dict[str, float]]:
-    """Return score against frequency in equal-width bins, all labels pooled."""
-    scores, truth = decided.scores.ravel(), decided.targets.ravel()
-    index = np.minimum((scores * bins).astype(int), bins - 1)
-    return [
-        {
-            "from": round(k / bins, 2),
-            "decisions": int((index == k).sum()),
-            "mean_score": round(float(scores[index == k].mean()), 4),
-            "frequency": round(float(truth[index == k].mean()), 4),
-        }
-        for k in range(bins)
-        if (index == k).any()
-    ]
-
-
-def _lessons(paths: Paths, mistakes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the mistakes that `mistakes.yaml` explains and that this run still makes."""
-    file = paths.training / "mistakes.yaml"
-    notes = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else []
-    made = {(item["id"], item["label"]): item for item in mistakes}
-    return [
-        {**made[note["id"], note["label"]], "lesson": note["lesson"]}
-        for note in notes or []
-        if (note["id"], note["label"]) in made
-    ]
+def _fit_domain(data: Data, candidate: Candidate, measured: Measured) -> Domain:
+    """Fit what tells other texts from ours on the embeddings of the network to be served."""
+    classifier = Classifier.load(candidate.int8, runners=2)
+    own = embed(classifier, [annotation.text for annotation in data.all])
+    foreign = embed(classifier, [row.text for row in data.foreign])
+    return fit_domain(own, foreign, measured.domain.own)
 
 
 def _describe_data(data: Data, digest: str) -> dict[str, Any]:

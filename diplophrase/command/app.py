@@ -67,12 +67,15 @@ def classify(
     file: Annotated[Path | None, typer.Option(help="A file with one sentence a line.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, one a sentence.")] = False,
     scores: Annotated[bool, typer.Option(help="With --json: all labels' scores.")] = False,
+    precision: Annotated[
+        float | None, typer.Option(help="Only labels of which this share is right, such as 0.9.")
+    ] = None,
     models: Models = Path("models"),
 ) -> None:
     """Label sentences given as arguments, in a file, or on stdin (one a line)."""
     sentences = _gather_texts(texts or [], file)
     classifier = Classifier.load(current_bundle(models), runners=2)
-    results = classifier.classify(sentences)
+    results = classifier.classify(sentences, precision=precision)
     if as_json:
         for text, result in zip(sentences, results, strict=True):
             typer.echo(json.dumps(_json_row(text, result, scores), ensure_ascii=False))
@@ -131,7 +134,7 @@ def _table(sentences: list[str], results: list[Result]) -> Table:
         gaps = ["\n" * label.count("\n") for label in labels]
         table.add_row(
             text,
-            "\n".join(labels) or "none",
+            "\n".join(labels) or ("out of domain" if result.out_of_domain else "none"),
             "\n".join(f"{h.score:.2f}{gap}" for h, gap in zip(result.labels, gaps, strict=True)),
             "\n".join(span + gap for span, gap in zip(spans, gaps, strict=True)),
             result.speaker,
@@ -148,10 +151,11 @@ def serve(
     models: Annotated[Path | None, typer.Option(help="Folder of bundles.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port.")] = None,
     settings: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """Answer over HTTP."""
-    chosen = load_settings(settings, models=models, host=host, port=port)
+    chosen = load_settings(settings, models=models, host=host, port=port, workers=workers)
     from serving.run import serve as run
 
     run(chosen)
@@ -169,6 +173,8 @@ def train(
     folds: Annotated[int, typer.Option(min=0, max=20, help="0: no figures, no calibration.")] = 5,
     seed: Annotated[int | None, typer.Option(help="Seed of the whole run.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Folds trained at a time.")] = 2,
+    curve: Annotated[bool, typer.Option(help="Measure with fewer authored sentences too.")] = False,
 ) -> None:
     """Train a model on the annotations, measure it, and write it as a new version."""
     from training.command import run_training
@@ -182,6 +188,8 @@ def train(
         folds=folds,
         seed=seed,
         epochs=epochs,
+        jobs=jobs,
+        curve=curve,
     )
 
 
@@ -193,8 +201,9 @@ def evaluate(
         "labels"
     ),
     models: Models = Path("models"),
+    version: Annotated[str | None, typer.Option(help="Default: the current one.")] = None,
 ) -> None:
-    """Measure the current bundle on labelled sentences, beside lexicon, TF-IDF and embeddings."""
+    """Measure a version on labelled sentences, beside lexicon, TF-IDF and embeddings."""
     from training.command import run_evaluation
 
-    run_evaluation(data=data, out=out, labels=labels, models=models)
+    run_evaluation(data=data, out=out, labels=labels, models=models, version=version)

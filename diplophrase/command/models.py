@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diplophrase.bundle import current_bundle, load_bundle, set_current
-from diplophrase.errors import BundleError
+from diplophrase.versions import read_version, version_paths
 
 models_app = typer.Typer(help="List, show and switch model versions.", no_args_is_help=True)
 
@@ -23,20 +22,13 @@ def list_models(models: Models = Path("models")) -> None:
     """List all versions; the one that answers is marked."""
     current = current_bundle(models).name
     table = Table("version", "current", "macro-F1", "created", "state")
-    for path in sorted(models.iterdir()):
-        if not path.is_dir() or path.name.startswith("."):
-            continue
-        mark = "yes" if path.name == current else ""
-        try:
-            load_bundle(path)
-        except BundleError as error:
-            table.add_row(path.name, mark, "", "", error.message)
-            continue
-        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        measured = metrics.get("cross_validation")
-        macro = f"{measured['model']['macro']['f1']:.3f}" if measured else "not measured"
-        table.add_row(path.name, mark, macro, manifest.get("created", ""), "whole")
+    for version in map(read_version, version_paths(models)):
+        mark = "yes" if version.version == current else ""
+        macro = version.metrics.get("macro_f1")
+        shown = "not measured" if macro is None else f"{macro:.3f}"
+        state = version.reason or version.state
+        created = version.created or ""
+        table.add_row(version.version, mark, "" if version.reason else shown, created, state)
     Console().print(table)
 
 
@@ -54,4 +46,7 @@ def show(
 def promote(version: str, models: Models = Path("models")) -> None:
     """Make a version the one that answers, after verifying that it is whole."""
     set_current(models, version)
-    typer.echo(f"{version} answers from the next start of the service.", err=True)
+    typer.echo(
+        f"{version} is current. A service that runs follows within `model_poll_s` seconds.",
+        err=True,
+    )

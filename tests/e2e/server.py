@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from diplophrase.client import Client
 from diplophrase.settings import ENV_PREFIX
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from diplophrase.command import main; main()"]
-START_SECONDS = 300  # seconds are generous: they only keep a test from waiting for ever
-STOP_SECONDS = 120
+PATIENCE_S = 300  # generous: it only keeps a test from waiting for ever
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,26 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def ready(self) -> bool:
+        """Tell whether it answers that it is ready; fail if it has ended."""
+        assert self.process.poll() is None, f"it ended: {self.log.read_text(encoding='utf-8')}"
+        answer = get(f"{self.url}/readyz")
+        return answer is not None and answer.status_code == 200
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def figure(self, name: str) -> float:
         """Return one figure of /metrics by its name and labels, 0 if it is not there yet."""
@@ -48,50 +66,43 @@ def environment(**settings: object) -> dict[str, str]:
     return {**os.environ, **given}
 
 
+def wait_until(happened: Callable[[], object], what: str) -> None:
+    """Poll until `happened()` is true, and fail naming `what` if it does not happen."""
+    ends = time.monotonic() + PATIENCE_S
+    while not happened():
+        if time.monotonic() > ends:
+            pytest.fail(f"not within {PATIENCE_S} s: {what}")
+        time.sleep(0.05)
+
+
+def get(url: str) -> httpx.Response | None:
+    """Return the answer on a connection of its own, None if there is none."""
+    try:
+        return httpx.get(url, timeout=60)
+    except httpx.TransportError:
+        return None
+
+
 @contextmanager
-def running_server(**settings: object) -> Iterator[Server]:
-    """Start `diplophrase serve` with `settings`, wait until it is ready, and stop it at the end."""
-    port = _free_port()
+def running_server(*options: str, **settings: object) -> Iterator[Server]:
+    """Start `diplophrase serve`, wait until it is ready, and stop it at the end.
+
+    `options` go on its command line, `settings` into its environment.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(port)],
+            [*COMMAND, "serve", "--port", str(port), *options],
             cwd=ROOT,
             env=environment(**settings),
             stderr=log,
         )
         server = Server(f"http://127.0.0.1:{port}", process, Path(log.name))
         try:
-            wait_until_ready(server)
+            wait_until(server.ready, "ready")
             yield server
         finally:
-            _stop(server)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until_ready(server: Server) -> None:
-    """Ask until the server says that it is ready."""
-    deadline = time.monotonic() + START_SECONDS
-    with Client(server.url) as client:
-        while not client.ready():
-            ended = server.process.poll()
-            assert ended is None, f"the server ended: {server.log.read_text(encoding='utf-8')}"
-            if time.monotonic() > deadline:
-                pytest.fail(f"not ready within {START_SECONDS} s")
-            time.sleep(0.05)
-
-
-def _stop(server: Server) -> None:
-    server.process.send_signal(signal.SIGTERM)
-    try:
-        code = server.process.wait(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.process.kill()
-        server.process.wait()
-        raise
-    assert code == 0, server.log.read_text(encoding="utf-8")
+            if process.poll() is None:
+                assert server.stop() == 0, server.log.read_text(encoding="utf-8")

@@ -69,3 +69,14 @@ def test_attributes_are_read_from_what_the_network_read(classifier: Classifier) 
 def test_blank_texts_are_refused_by_index(classifier: Classifier) -> None:
     with pytest.raises(InvalidRequest, match=r"2 of 3 texts cannot be read.* indices: 0, 2\."):
         classifier.classify(["", "Peace.", " \n"])
+
+
+def test_what_the_lexicon_finds_counts_in_the_score(classifier: Classifier) -> None:
+    text = "They back the one-China principle."
+    [encoding] = classifier.encode([text])
+    [raw] = classifier.run([encoding])
+    moved = classifier.margins(text, raw) - raw.logits
+    half = classifier.config.phrase_weight / 2
+    found = dict(zip(classifier.labels, moved.tolist(), strict=True))
+    assert found.pop("taiwan_one_china") == pytest.approx(half)
+    assert list(found.values()) == pytest.approx([-half] * len(found))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from tokenizers import Encoding
 
 from diplophrase.annotations import read_annotations
@@ -16,6 +17,7 @@ from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Classifier, Raw
 from diplophrase.errors import DiplophraseError
 from diplophrase.settings import Settings
+from serving.app import create_app
 from serving.engine import Engine
 from serving.metrics import Metrics
 from tests.integration.conftest import ROOT
@@ -85,15 +87,17 @@ def test_too_many_texts_in_flight_are_refused_at_once(
     asyncio.run(ask())
 
 
-def test_a_late_answer_is_a_deadline_error(
+def test_a_request_that_is_given_up_frees_its_places_at_once(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask() -> None:
-        async with running(deadline_s=0.05) as engine:
+        async with running() as engine:
             hold_batches(monkeypatch, gate)
-            with pytest.raises(DiplophraseError, match=r"No answer within 0\.05 s") as caught:
-                await engine.classify(TEXTS[:2], evidence=False)
-            assert (caught.value.kind, caught.value.status) == ("deadline", 504)
+            asked = asyncio.create_task(engine.classify(TEXTS[:2], evidence=False))
+            await asyncio.sleep(0.01)
+            assert engine.in_flight == 2
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
             assert engine.in_flight == 0
             gate.set()
 
@@ -142,3 +146,15 @@ def test_what_the_client_left_is_not_run(
             return sum(ran)
 
     assert asyncio.run(ask()) == 1
+
+
+def test_a_late_answer_is_a_deadline_error(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(models=ROOT / "models", deadline_s=0.2))
+    with TestClient(app) as client:
+        hold_batches(monkeypatch, gate)
+        answer = client.post("/v1/classify", json={"texts": TEXTS[:2]})
+        gate.set()
+        assert app.state.engine.in_flight == 0
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (504, "deadline")

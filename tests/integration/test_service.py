@@ -75,6 +75,56 @@ def test_every_label_given_is_at_or_over_its_threshold(client: TestClient) -> No
     assert given == over
 
 
+def test_a_higher_precision_gives_fewer_labels_with_higher_scores(client: TestClient) -> None:
+    text = "They spoke of trade, visas, the region's security and an old friendship."
+    given = {}
+    for precision in (None, 0.6, 0.95):
+        [result] = classify(client, text, **({"precision": precision} if precision else {}))
+        given[precision] = {hit["id"]: hit["score"] for hit in result["labels"]}
+    assert set(given[0.95]) <= set(given[0.6])
+    assert all(score > 0.5 for score in given[0.95].values())
+    [scored] = classify(client, text, scores=True, precision=0.95)
+    left_out = set(scored["scores"]) - set(given[0.95])
+    assert all(scored["scores"][name] < 0.96 for name in left_out)
+
+
+@pytest.mark.parametrize("path", ["classify", "statements"])
+@pytest.mark.parametrize(
+    ("precision", "status"), [(0.9, 200), (0.99, 422), (0, 422), (1, 422), ("high", 422)]
+)
+def test_a_precision_that_the_model_does_not_have_is_refused(
+    client: TestClient, path: str, precision: Any, status: int
+) -> None:
+    body = {"texts": [LIFTED]} if path == "classify" else {"text": LIFTED}
+    answer = client.post(f"/v1/{path}", json={**body, "precision": precision})
+    assert answer.status_code == status, answer.text
+    if status == 422:
+        assert answer.json()["error"]["details"][0]["field"] == "precision"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Melt the butter, fold in the flour and bake for twenty minutes until golden.",
+        "for (int i = 0; i < n; i++) { sum += a[i] * b[i]; }",
+        "asdkjh qwpeoi zxmnb lkjasd qpwoei",
+        "两国元首一致同意深化全面战略协作伙伴关系。",
+        "Die Lieferung kam zu spät und der Karton war beschädigt.",
+    ],
+)
+def test_a_text_unlike_any_other_is_flagged_and_gets_no_label(
+    client: TestClient, text: str
+) -> None:
+    [result] = classify(client, text, scores=True)
+    assert result["out_of_domain"] is True
+    assert result["labels"] == []
+
+
+def test_texts_of_the_domain_are_not_flagged(client: TestClient) -> None:
+    results = classify(client, LIFTED, REAFFIRMED, "The minister left for the airport at noon.")
+    assert [result["out_of_domain"] for result in results] == [False] * 3
+
+
 def test_a_statement_is_split_labelled_and_summed_up(client: TestClient) -> None:
     text = f"BEIJING, May 3 — {LIFTED}\n\nThe talks lasted two hours. {REAFFIRMED}"
     answer = client.post("/v1/statements", json={"text": text, "id": "s-1"}).json()

@@ -20,6 +20,9 @@ from diplophrase.client import (
     LabelInfo,
     LabelsResult,
     LabelSummary,
+    ModelInfo,
+    ModelsResult,
+    PromoteResult,
     Retry,
     SentenceResult,
     ServiceError,
@@ -33,11 +36,11 @@ from diplophrase.errors import InvalidRequest, MissingExtra, SettingsError
 
 def test_results_come_without_evidence_and_scores_where_not_asked() -> None:
     row = {"labels": [{"id": "a", "score": 1, "rank": 3}], "speaker": "china", "new": 1}
-    row |= {"model_version": "v1", "truncated": True}
+    row |= {"model_version": "v1", "truncated": True, "out_of_domain": True}
     bench = Bench([httpx.Response(200, json={"model_version": "v1", "results": [row]})])
     with bench.client() as client:
         found = client.classify(iter(["x"]), evidence=False)
-    assert found[0] == Result([LabelHit("a", 1.0)], "china", "v1", {}, True)
+    assert found[0] == Result([LabelHit("a", 1.0)], "china", "v1", {}, True, True)
     assert json.loads(bench.requests[0].content)["evidence"] is False
 
 
@@ -229,3 +232,53 @@ def test_without_httpx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     message = r"diplophrase.client needs the package httpx.*pip install 'diplophrase\[client\]'"
     with pytest.raises(MissingExtra, match=message):
         importlib.import_module("diplophrase.client")
+
+
+def test_versions_are_read_and_promoted() -> None:
+    row = {"version": "v1", "state": "whole", "reason": None, "created": "2026-11-22"}
+    row |= {"metrics": {"macro_f1": 0.5}, "current": True, "serving": False, "new": 1}
+    listed = {"serving": "v0", "current": "v1", "refused": "It is spoilt.", "versions": [row]}
+    promoted = {"model_version": "v1", "previous": "v0"}
+    info = ModelInfo("v1", "whole", None, "2026-11-22", {"macro_f1": 0.5}, True, False)
+
+    def script() -> list[httpx.Response | Exception]:
+        return [
+            httpx.Response(200, json=listed),
+            failed("not_ready"),
+            httpx.Response(200, json=promoted),
+        ]
+
+    bench = Bench(script())
+    with bench.client(api_key="s3cret") as client:
+        assert client.models() == ModelsResult("v0", "v1", "It is spoilt.", (info,))
+        assert client.promote("v1") == PromoteResult("v1", "v0")
+
+    async def ask(bench: Bench) -> tuple[ModelsResult, PromoteResult]:
+        async with bench.async_client(api_key="s3cret") as client:
+            return await client.models(), await client.promote("v1")
+
+    again = Bench(script())
+    assert asyncio.run(ask(again)) == (
+        ModelsResult("v0", "v1", "It is spoilt.", (info,)),
+        PromoteResult("v1", "v0"),
+    )
+    sent = [(request.method, request.url.path) for request in again.requests]
+    assert sent == [("GET", "/v1/models")] + [("POST", "/v1/models/v1/promote")] * 2
+    assert {request.headers["Authorization"] for request in again.requests} == {"Bearer s3cret"}
+
+
+@pytest.mark.parametrize("version", ["", "..", "a/b", ".hidden", "v1\n", "x" * 101])
+def test_what_is_no_name_of_a_version_is_not_sent(version: str) -> None:
+    bench = Bench()
+    with bench.client() as client, pytest.raises(InvalidRequest, match="must be a name that"):
+        client.promote(version)
+    assert bench.requests == []
+
+
+def test_a_refused_promotion_says_why() -> None:
+    with (
+        Bench([failed("bundle_refused")]).client() as client,
+        pytest.raises(ServiceError, match="Something is wrong") as e,
+    ):
+        client.promote("v1")
+    assert (e.value.kind, e.value.status, e.value.exit_code) == ("bundle_refused", 409, 5)

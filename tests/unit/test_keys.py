@@ -33,7 +33,7 @@ from serving.keys import (
 )
 
 CLOSED = (
-    "Writing is closed: there is no API key yet. Create one where the service runs: "
+    "This call needs an API key, and there is none yet. Create one where the service runs: "
     "diplophrase keys create NAME"
 )
 
@@ -269,7 +269,7 @@ def test_a_file_that_cannot_be_read(path: Path) -> None:
         KeyStore(path)
 
 
-def test_writing_is_closed_while_there_is_no_key(client: TestClient) -> None:
+def test_all_that_needs_a_key_is_closed_while_there_is_none(client: TestClient) -> None:
     answer = client.post("/v1/things", json={}, headers=bearer("dp_x_y"))
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -293,7 +293,7 @@ def test_a_request_without_a_key_in_force(
     create_key(path, "one")
     answer = client.post("/v1/things", json={}, headers=headers)
     message = (
-        f"This request writes and carries {found}. Send the header "
+        f"This call needs an API key and carries {found}. Send the header "
         f"'Authorization: Bearer dp_...' with a key from: diplophrase keys create NAME"
     )
     assert answer.status_code == 401
@@ -317,7 +317,7 @@ def test_the_key_is_asked_for_before_the_body_is_judged(client: TestClient, path
     assert client.post("/v1/things", json=bad, headers=bearer(secret)).status_code == 422
 
 
-def test_a_file_that_breaks_later_closes_writing_and_tells_the_log_only(
+def test_a_file_that_breaks_later_closes_what_needs_a_key_and_tells_the_log_only(
     client: TestClient, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, secret = create_key(path, "one")
@@ -325,7 +325,8 @@ def test_a_file_that_breaks_later_closes_writing_and_tells_the_log_only(
     answer = client.post("/v1/things", json={}, headers=bearer(secret))
     assert (answer.status_code, answer.json()["error"]["kind"]) == (500, "settings")
     assert answer.json()["error"]["message"] == (
-        "Writing is closed: the service cannot read its file of keys. Its log says why."
+        "This call needs an API key, but the service cannot read its file of keys. "
+        "Its log says why."
     )
     assert f"{path} is no file of keys" in caplog.text
 

@@ -72,12 +72,23 @@ def test_gauges_are_read_when_asked_and_from_the_last_engine() -> None:
     metrics = Metrics()
     assert (value(metrics, "queue_depth"), value(metrics, "texts_in_flight")) == (0, 0)
     waiting = ["a", "b"]
-    metrics.watch(waiting=lambda: len(waiting), in_flight=lambda: 7)
+    metrics.watch(waiting=lambda: len(waiting), in_flight=lambda: 7, runners=lambda: 2)
     assert (value(metrics, "queue_depth"), value(metrics, "texts_in_flight")) == (2, 7)
+    assert value(metrics, "runners_alive") == 2
     waiting.append("c")
     assert value(metrics, "queue_depth") == 3
-    metrics.watch(waiting=lambda: 0, in_flight=lambda: 1)
+    metrics.watch(waiting=lambda: 0, in_flight=lambda: 1, runners=lambda: 1)
     assert (value(metrics, "queue_depth"), value(metrics, "texts_in_flight")) == (0, 1)
+    assert value(metrics, "runners_alive") == 1
+
+
+def test_a_refused_model_shows_until_it_is_not() -> None:
+    metrics = Metrics()
+    seen = [value(metrics, "model_refused")]
+    for refused in (True, False):
+        metrics.model_refused(refused)
+        seen.append(value(metrics, "model_refused"))
+    assert seen == [0, 1, 0]
 
 
 def test_labels_of_the_model_start_at_zero_and_count_each_time_they_are_given() -> None:

@@ -1,5 +1,6 @@
 """Settings: what wins, what is refused, and the exact words of a refusal."""
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from diplophrase.settings import Settings, load_settings
 
 DEFAULTS = {
     "keys": Path("keys.json"),
+    "open_reading": True,
     "cors_origins": [],
     "models": Path("models"),
     "host": "127.0.0.1",
     "port": 8000,
+    "workers": 1,
     "runners": 2,
     "threads": 1,
     "batch_texts": 16,
@@ -118,6 +121,7 @@ def test_a_missing_named_file_is_refused() -> None:
         ({"port": 65536}, "port: found 65536; Input should be less than or equal to 65535"),
         ({"threads": 0}, "threads: found 0; Input should be greater than or equal to 1"),
         ({"threads": 65}, "threads: found 65; Input should be less than or equal to 64"),
+        ({"workers": 0}, "workers: found 0; Input should be greater than or equal to 1"),
         ({"runners": 0}, "runners: found 0; Input should be greater than or equal to 1"),
         ({"batch_texts": 257}, "batch_texts: found 257; Input should be less than or equal to 256"),
         ({"batch_tokens": 0}, "batch_tokens: found 0; Input should be greater than or equal to 1"),
@@ -199,6 +203,20 @@ def test_a_refusal_ends_the_process_with_its_own_code() -> None:
     with pytest.raises(SettingsError, match=r"^1 setting\(s\) cannot be used") as caught:
         load_settings(port=-1)
     assert (caught.value.kind, caught.value.exit_code) == ("settings", 7)
+
+
+def test_settings_can_be_sent_to_another_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "diplophrase.yaml").write_text("port: 9001\n")
+    monkeypatch.setenv("DIPLOPHRASE_THREADS", "5")
+    settings = load_settings(workers=2)
+    monkeypatch.delenv("DIPLOPHRASE_THREADS")
+    assert changed(pickle.loads(pickle.dumps(settings))) == {
+        "port": 9001,
+        "threads": 5,
+        "workers": 2,
+    }
 
 
 def test_settings_cannot_be_changed() -> None:

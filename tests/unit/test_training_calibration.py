@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diplophrase.bundle import Calibration
+from diplophrase.bundle import Calibration, OperatingPoint
 from training import calibration
-from training.calibration import Fitted, expected_calibration_error
+from training.calibration import (
+    PRECISIONS,
+    Fitted,
+    expected_calibration_error,
+    find_points,
+)
 
 
 def sigmoid(values):
@@ -79,6 +84,10 @@ def test_scores_and_decisions_follow_the_scaling():
     fitted = Fitted(
         (Calibration(slope=2.0, intercept=0.0), Calibration(slope=1.0, intercept=-1.0)),
         np.array([0.5, 0.8]),
+        tuple(
+            tuple(OperatingPoint(precision=p, threshold=p * scale) for p in PRECISIONS)
+            for scale in (1.0, 0.5)
+        ),
     )
     logits = np.array([[0.0, 1.0], [np.log(3) / 2, 1.0 + np.log(4)], [-1000.0, 1000.0]])
     expected = np.array([[0.5, 0.5], [0.75, 0.8], [0.0, 1.0]])
@@ -87,6 +96,9 @@ def test_scores_and_decisions_follow_the_scaling():
         [True, False],
         [False, True],
     ]
+    # from 0.9 for the first label and 0.45 for the second
+    asked = np.array([[1.0, 1.0], [1.2, 0.5]])  # scores 0.88 and 0.5, 0.92 and 0.38
+    assert fitted.decide(asked, 0.9).tolist() == [[False, True], [True, False]]
 
 
 def test_a_label_is_given_where_the_network_leans_to_it():
@@ -97,6 +109,35 @@ def test_a_label_is_given_where_the_network_leans_to_it():
     intercepts = np.array([c.intercept for c in fitted.calibrations])
     assert fitted.thresholds == pytest.approx(sigmoid(intercepts), abs=1e-6)
     assert (fitted.decide(logits) == (logits > 0)).all()
+
+
+def threshold_at(precision: float, scores: list[float], right: list[int]) -> float:
+    points = find_points(np.array(scores), np.array(right, dtype=float))
+    return {point.precision: point.threshold for point in points}[precision]
+
+
+def test_an_operating_point_is_the_lowest_score_that_keeps_the_precision():
+    scores = [*[0.8] * 40, *[0.6] * 40, *[0.4] * 40]
+    always = [1] * 80 + [0] * 40
+    assert threshold_at(0.95, scores, always) == 0.6  # all right down to 0.6, then none
+    assert threshold_at(0.6, scores, always) == 0.4
+    mixed = [1] * 40 + [1, 0] * 20 + [0] * 40
+    assert threshold_at(0.95, scores, mixed) == 0.8
+
+
+def test_without_observations_a_score_of_the_precision_itself_serves():
+    assert threshold_at(0.9, [0.2, 0.1], [0, 0]) == 0.9
+    assert threshold_at(0.9, [0.99, 0.5], [0, 0]) == 0.9  # one failure proves little: scores do
+
+
+def test_operating_points_keep_their_precision_on_new_texts():
+    random = np.random.default_rng(3)
+    logits = random.normal(-1, 2, (4000, 2))
+    targets = (random.random(logits.shape) < sigmoid(logits)).astype(float)
+    fitted = calibration.fit(logits[:2000], targets[:2000])
+    given, truth = fitted.decide(logits[2000:], 0.9), targets[2000:]
+    assert truth[given].mean() == pytest.approx(0.9, abs=0.04)
+    assert given.sum() < fitted.decide(logits[2000:], 0.7).sum()
 
 
 def test_calibration_error_of_a_hand_computed_case():

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 from training_fixtures import make_note, make_tokenizer
 
-from training.dataset import build_dataset, collate, iterate_batches, label_targets
+from training.dataset import NO_EVIDENCE, build_dataset, collate, iterate_batches, label_targets
 
 LABELS = ("harbour", "school", "river")
 # ids: [CLS] 2, [SEP] 3, "." 4, "," 5, "##s" 6, then the words from 8 on
@@ -131,6 +131,10 @@ def test_collate_pads_to_a_multiple_of_sixteen():
     assert batch.evidence.shape == (2, 3, 16)
     assert batch.evidence.nonzero().tolist() == [[0, 0, 1], [0, 2, 2], [0, 2, 3]]
     assert batch.evidence.sum() == 3.0
+    assert batch.ends.tolist() == [
+        [[1, NO_EVIDENCE, 2], [1, NO_EVIDENCE, 3]],
+        [[NO_EVIDENCE] * 3] * 2,
+    ]
 
 
 @pytest.mark.parametrize(("length", "width"), [(1, 16), (16, 16), (17, 32), (33, 48)])

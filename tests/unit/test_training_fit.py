@@ -14,12 +14,13 @@ import torch
 from tokenizers import Tokenizer
 from training_fixtures import LABELS, make_codebook, make_note, make_notes
 
-from diplophrase.bundle import Base, Calibration, load_bundle
+from diplophrase.bundle import Base, Calibration, OperatingPoint, load_bundle
 from diplophrase.classifier import Classifier, pad
 from diplophrase.errors import BundleError, TrainingError
+from diplophrase.lexicon import LexiconEntry
 from training import fit as fit_module
-from training.calibration import Fitted
-from training.dataset import Batch, build_dataset
+from training.calibration import PHRASE_WEIGHT, Fitted
+from training.dataset import NO_EVIDENCE, Batch, build_dataset
 from training.export import verify_export
 from training.finetune import TrainConfig, finetune, losses, prepare_model
 from training.fit import _spread, bundle_config, data_hash, draft_bundle, fit_or_reuse
@@ -87,7 +88,8 @@ def test_steps_are_numbered_and_the_loss_falls(trained):
     assert first.loss > 2.0
     assert last.loss < 0.3
     for step in (first, last):
-        parts = step.parts["labels"] + step.parts["evidence"] + 0.5 * step.parts["speaker"]
+        parts = step.parts["labels"] + 2.0 * step.parts["attention"]
+        parts += step.parts["evidence"] + 0.5 * step.parts["speaker"]
         assert step.loss == pytest.approx(parts, rel=1e-5)
 
 
@@ -133,9 +135,9 @@ def test_layers_learn_more_slowly_the_deeper_they_lie(trained, monkeypatch):
         ({place[id(value)] for value in group["params"]}, len(group["params"]), group["lr"])
         for group in groups
     ]
-    head = {"query", "weight", "bias", "speaker_query", "speaker"}
+    head = {"query", "span", "weight", "bias", "speaker_query", "speaker"}
     assert found == [
-        (head, 8, 0.01),
+        (head, 10, 0.01),
         ({"encoder.layer.1"}, 16, 0.001),
         ({"encoder.layer.0"}, 16, 0.0005),
         ({"embeddings"}, 4, 0.00025),  # all but those of the words
@@ -147,14 +149,18 @@ def losses_of(*, lengths: list[int], padding: float) -> dict[str, float]:
     """Return the losses of a model that says 0 for everything, and `padding` for padding."""
     width = 6
     mask = torch.tensor([[1] * length + [0] * (width - length) for length in lengths])
-    evidence = torch.where(mask.bool().unsqueeze(1), 0.0, padding).expand(-1, 3, -1)
+    attention = torch.where(mask.bool().unsqueeze(1), 0.0, padding).expand(-1, 3, -1)
+    ends = torch.where(mask.bool()[:, None, None], 0.0, padding).expand(-1, 2, 3, -1)
     count = len(lengths)
-    output = ModelOutput(torch.zeros(count, 3), evidence, torch.zeros(count, 5), torch.ones(1))
+    output = ModelOutput(
+        torch.zeros(count, 3), attention, ends, torch.zeros(count, 5), torch.ones(1)
+    )
     batch = Batch(
         torch.zeros(count, width, dtype=torch.long),
         mask,
         torch.tensor([[1.0, 0.0, 0.0]] * count),
         torch.zeros(count, 3, width),
+        torch.tensor([[[1, NO_EVIDENCE, NO_EVIDENCE]] * 2] * count),
         torch.zeros(count, dtype=torch.long),
     )
     return {name: float(value) for name, value in losses(output, batch).items()}
@@ -166,7 +172,8 @@ def test_losses_are_per_text_and_padding_costs_nothing(lengths: list[int], paddi
     # without knowledge every decision costs log 2, and the choice of a speaker log 5
     assert losses_of(lengths=lengths, padding=padding) == {
         "labels": pytest.approx(3 * math.log(2)),
-        "evidence": pytest.approx(3 * math.log(2)),
+        "attention": pytest.approx(3 * math.log(2)),
+        "evidence": pytest.approx(2 * np.mean(np.log(lengths))),
         "speaker": pytest.approx(math.log(5)),
     }
 
@@ -257,21 +264,24 @@ def test_drafts_are_whole_bundles_without_calibration(trained):
         assert {label.threshold for label in config.labels} == {0.5}
         plain = Calibration(slope=1.0, intercept=0.0)
         assert {label.calibration for label in config.labels} == {plain}
-        assert (config.max_tokens, config.evidence_threshold) == (64, 0.5)
+        assert config.max_tokens == 64
         assert (config.base, config.codebook_hash) == (trained.recipe.base, make_codebook().hash)
 
 
 def test_a_config_takes_calibration_and_thresholds_in_the_order_of_the_labels(trained):
     calibrations = tuple(Calibration(slope=k + 0.5, intercept=-float(k)) for k in range(3))
-    fitted = Fitted(calibrations, np.array([0.2, 0.3, 0.4]))
-    config = bundle_config(replace(trained.recipe, evidence_threshold=0.25), "v2", 128, fitted)
+    points = tuple((OperatingPoint(precision=0.9, threshold=0.5 + k / 10),) for k in range(3))
+    fitted = Fitted(calibrations, np.array([0.2, 0.3, 0.4]), points)
+    words = {"school": LexiconEntry(match=("schools?",))}
+    config = bundle_config(trained.recipe, "v2", 128, fitted, lexicon=words)
     assert [(c.id, c.threshold, c.calibration) for c in config.labels] == [
         ("harbour", 0.2, calibrations[0]),
         ("school", 0.3, calibrations[1]),
         ("river", 0.4, calibrations[2]),
     ]
+    assert tuple(label.operating_points for label in config.labels) == points
+    assert (config.lexicon, config.phrase_weight) == (words, PHRASE_WEIGHT)
     assert (config.model_version, config.max_tokens) == ("v2", 128)
-    assert config.evidence_threshold == 0.25
 
 
 def test_a_draft_makes_its_folder_and_never_replaces_another(trained, tmp_path: Path):

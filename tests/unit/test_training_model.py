@@ -42,8 +42,20 @@ def test_each_label_reads_the_text_through_its_own_attention(model: PhraseModel)
             read = torch.softmax(token_scores, 0) @ states
             logit = read @ model.weight[label] + model.bias[label]
             torch.testing.assert_close(output.logits[row, label], logit, atol=1e-5, rtol=0)
-            found = output.evidence[row, label, : len(states)]
+            found = output.attention[row, label, : len(states)]
             torch.testing.assert_close(found, token_scores, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_both_ends_of_the_evidence_have_scores_of_their_own(model: PhraseModel):
+    evidence = model(IDS, MASK).evidence
+    for row in range(2):
+        states = states_of(model, row)
+        ends = states @ model.span.weight.T + model.span.bias  # [T, 2 L]
+        for end in range(2):
+            for label in range(3):
+                found = evidence[row, end, label, : len(states)]
+                torch.testing.assert_close(found, ends[:, 3 * end + label], atol=1e-5, rtol=0)
 
 
 @torch.inference_mode()
@@ -68,7 +80,7 @@ def test_the_embedding_is_the_mean_vector_of_length_one(model: PhraseModel):
 @torch.inference_mode()
 def test_outputs_have_the_shapes_they_say(model: PhraseModel):
     shapes = [tuple(value.shape) for value in model(IDS, MASK)]
-    assert shapes == [(2, 3), (2, 3, 5), (2, 5), (2, 32)]
+    assert shapes == [(2, 3), (2, 3, 5), (2, 2, 3, 5), (2, 5), (2, 32)]
 
 
 @torch.inference_mode()
@@ -76,7 +88,7 @@ def test_what_stands_in_the_padding_is_nothing(model: PhraseModel):
     other = IDS.clone()
     other[1, 3:] = 11
     first, second = model(IDS, MASK), model(other, MASK)
-    assert not torch.equal(first.evidence[1, :, 3:], second.evidence[1, :, 3:])
+    assert not torch.equal(first.evidence[1, ..., 3:], second.evidence[1, ..., 3:])
     for one, two in zip(
         (first.logits, first.evidence[..., :3], first.speaker, first.embedding),
         (second.logits, second.evidence[..., :3], second.speaker, second.embedding),

@@ -1,26 +1,31 @@
-"""A keyword lexicon: what regular expressions alone find, for the model to beat."""
+"""A keyword lexicon: which labels regular expressions alone find.
+
+A hit is a second opinion beside the network's: `add_hits` moves a logit up where the lexicon finds
+the label and down where it does not. A lexicon alone is also what the model has to beat.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
+import re2
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diplophrase.annotations import Annotation
 from diplophrase.errors import InvalidData
 
+_SIEVE_BYTES = 64 << 20  # at most, for the automaton; it takes what it needs
 Span = tuple[int, int]  # first and past-the-last code point
 
 
-class _Entry(BaseModel):
-    """One label's expressions as they stand in the file."""
+class LexiconEntry(BaseModel):
+    """One label's expressions: a `match` counts if no match of `unless` overlaps it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,7 +39,7 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1]
-    labels: Annotated[dict[str, _Entry], Field(min_length=1)]
+    labels: Annotated[dict[str, LexiconEntry], Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +59,40 @@ class _Rule:
         return max(free, key=lambda span: (span[1] - span[0], -span[0]), default=None)
 
 
-@dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Expressions for each label, in the file's order."""
+    """Expressions for each label, in the order given.
 
-    rules: dict[str, _Rule]
+    One automaton looks for all expressions at once and says which labels are worth a closer look.
+    """
+
+    def __init__(self, rules: dict[str, _Rule]) -> None:
+        self.rules = rules
+        options = re2.Options()
+        options.case_sensitive, options.log_errors = False, False
+        options.max_mem = _SIEVE_BYTES
+        self._sieve = re2.Set.SearchSet(options)
+        self._owners: list[str] = []
+        self._unsieved: set[str] = set()  # labels with an expression beyond the automaton
+        for label, rule in rules.items():
+            for pattern in rule.match:
+                try:
+                    self._sieve.Add(pattern.pattern)
+                    self._owners.append(label)
+                except re2.error:
+                    self._unsieved.add(label)
+        try:
+            self._sieve.Compile()
+        except re2.error:  # too many expressions for one automaton
+            self._owners, self._unsieved = [], set(rules)
+
+    def _candidates(self, text: str) -> set[str]:
+        hits = self._sieve.Match(text) if self._owners else None
+        return self._unsieved | {self._owners[index] for index in hits or ()}
 
     def find(self, text: str) -> dict[str, Span]:
         """Return the labels of `text`, each with the span of the phrase that earns it."""
-        spans = {label: rule.find(text) for label, rule in self.rules.items()}
+        worth = self._candidates(text)
+        spans = {label: rule.find(text) for label, rule in self.rules.items() if label in worth}
         return {label: span for label, span in spans.items() if span is not None}
 
     def predict(self, texts: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -78,20 +108,52 @@ class Lexicon:
                 f"The lexicon has no label {', '.join(map(repr, missing))}. "
                 f"It has: {', '.join(self.rules)}. Add the label with its expressions."
             )
-        given = np.zeros((len(texts), len(labels)), dtype=np.bool_)
-        for row, text in enumerate(texts):
-            for column, label in enumerate(labels):
-                given[row, column] = self.rules[label].find(text) is not None
-        return given
+        found = [self.find(text) for text in texts]
+        return np.array(
+            [[label in row for label in labels] for row in found], dtype=np.bool_
+        ).reshape(len(texts), len(labels))
+
+
+def add_hits(
+    logits: npt.NDArray[np.floating], hits: npt.NDArray[np.bool_], weight: float
+) -> npt.NDArray[np.float32]:
+    """Return logits [..., L] moved up by half of `weight` at each hit, and down elsewhere."""
+    return np.asarray(logits + weight * (hits - np.float32(0.5)), dtype=np.float32)
+
+
+def build_lexicon(entries: Mapping[str, LexiconEntry]) -> Lexicon:
+    """Compile the expressions of each label, which ignore case.
+
+    Raises:
+        InvalidData: naming every expression that does not compile.
+    """
+    bad: list[str] = []
+    rules = {
+        label: _Rule(_compile(label, entry.match, bad), _compile(label, entry.unless, bad))
+        for label, entry in entries.items()
+    }
+    if bad:
+        raise InvalidData("These expressions do not compile:\n" + "\n".join(bad))
+    return Lexicon(rules)
 
 
 def load_lexicon(path: str | Path) -> Lexicon:
-    """Read a lexicon from YAML and compile its expressions, which ignore case.
+    """Read a lexicon from YAML and compile it.
 
     Raises:
-        InvalidData: if the file is missing, is not YAML, breaks the schema or holds an expression
-            that does not compile; every fault named.
+        InvalidData: as `read_entries` and `build_lexicon`.
+    """
+    try:
+        return build_lexicon(read_entries(path))
+    except InvalidData as error:
+        raise InvalidData(f"{path}: {error.message}") from None
 
+
+def read_entries(path: str | Path) -> dict[str, LexiconEntry]:
+    """Read each label's expressions from YAML.
+
+    Raises:
+        InvalidData: if the file is missing, is not YAML or breaks the schema; every fault named.
     """
     path = Path(path)
     try:
@@ -106,14 +168,7 @@ def load_lexicon(path: str | Path) -> Lexicon:
             for fault in error.errors()
         )
         raise InvalidData(f"{path} breaks the lexicon's schema:\n{faults}") from None
-    bad: list[str] = []
-    rules = {
-        label: _Rule(_compile(label, entry.match, bad), _compile(label, entry.unless, bad))
-        for label, entry in file.labels.items()
-    }
-    if bad:
-        raise InvalidData(f"{path} has expressions that do not compile:\n" + "\n".join(bad))
-    return Lexicon(rules)
+    return file.labels
 
 
 def _compile(label: str, expressions: Sequence[str], bad: list[str]) -> tuple[re.Pattern[str], ...]:
@@ -133,15 +188,3 @@ def _compile(label: str, expressions: Sequence[str], bad: list[str]) -> tuple[re
 
 def _spans(patterns: Sequence[re.Pattern[str]], text: str) -> list[Span]:
     return [match.span() for pattern in patterns for match in pattern.finditer(text)]
-
-
-def rule_decisions(
-    notes: Sequence[Annotation], labels: Sequence[str]
-) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return the labels [N, L] of the two lists in this folder: plain keywords, and long rules."""
-    texts = [note.text for note in notes]
-    files = {"lexicon": "lexicon.yaml", "rules": "rules.yaml"}
-    folder = Path(__file__).parent
-    return {
-        name: load_lexicon(folder / file).predict(texts, labels) for name, file in files.items()
-    }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from training_fixtures import make_note
 
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
-from training.lexicon import Lexicon, load_lexicon, rule_decisions
+from diplophrase.lexicon import Lexicon, LexiconEntry, add_hits, build_lexicon, load_lexicon
+from training.baselines import rule_decisions
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,7 +118,7 @@ def test_every_expression_that_does_not_compile_is_named(path: Path):
         "  f: {match: ['g*']}\n"
     )
     message = (
-        r"(?s)expressions that do not compile:\n"
+        r"(?s)These expressions do not compile:\n"
         r"  a: 'b\(': missing \).*\n"
         r"  c: '\[e': unterminated character set.*\n"
         r"  f: 'g\*': it matches the empty text$"
@@ -136,10 +137,22 @@ def test_the_lists_of_the_project_have_the_labels_of_the_codebook(name: str):
 def test_both_lists_of_the_project_decide_on_the_same_sentences():
     labels = ("belt_and_road", "taiwan_one_china")
     texts = ("It rains.", "Fiji keeps to the one-China principle.", "It joined the Belt and Road.")
-    notes = [make_note(str(number), text) for number, text in enumerate(texts)]
     expected = [[False, False], [False, True], [True, False]]
-    decided = rule_decisions(notes, labels)
+    decided = rule_decisions(texts, labels)
     assert {name: given.tolist() for name, given in decided.items()} == {
         "lexicon": expected,
         "rules": expected,
     }
+
+
+def test_an_expression_beyond_the_automaton_still_counts():
+    lexicon = build_lexicon({"harbour": LexiconEntry(match=(r"(?<!pasta )\bport\b",))})
+    assert lexicon.find("The old port.") == {"harbour": (8, 12)}
+    assert lexicon.find("The pasta port.") == {}
+
+
+def test_hits_move_logits_apart():
+    logits = np.array([[0.5, -0.5], [1.5, 0.0]], dtype=np.float32)
+    hits = np.array([[False, True], [False, False]])
+    assert add_hits(logits, hits, 2.0).tolist() == [[-0.5, 0.5], [0.5, -1.0]]
+    assert add_hits(logits, hits, 0.0).tolist() == logits.tolist()

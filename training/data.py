@@ -1,0 +1,69 @@
+"""Where a run reads and writes, and the annotations it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diplophrase.annotations import Annotation, check_annotations
+from diplophrase.codebook import Codebook, load_codebook
+from training.domain import ForeignText, read_foreign
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a run reads and writes."""
+
+    labels: Path
+    sources: Path
+    models: Path
+
+    @property
+    def codebook(self) -> Path:
+        return self.labels / "codebook.yaml"
+
+    @property
+    def annotations(self) -> Path:
+        return self.labels / "annotations"
+
+    @property
+    def foreign(self) -> Path:
+        return self.labels / "out_of_domain.jsonl"
+
+    @property
+    def runs(self) -> Path:
+        return self.models / ".runs"
+
+    @property
+    def training(self) -> Path:
+        return Path(__file__).parent
+
+    @property
+    def lexicon(self) -> Path:
+        return self.training / "lexicon.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The annotations of a run: seeds, which evaluate, and the rest, which only train."""
+
+    codebook: Codebook
+    seeds: Sequence[Annotation]
+    extra: Sequence[Annotation]
+    foreign: Sequence[ForeignText]
+
+    @property
+    def all(self) -> list[Annotation]:
+        return [*self.seeds, *self.extra]
+
+
+def read_data(paths: Paths) -> Data:
+    """Read and check the codebook, the seeds and, where they are there, the other annotations."""
+    codebook = load_codebook(paths.codebook)
+    seeds = check_annotations(paths.annotations / "seeds.jsonl", codebook)
+    extra: list[Annotation] = []
+    for name in ("authored.jsonl", "added.jsonl"):
+        if (paths.annotations / name).is_file():
+            extra += check_annotations(paths.annotations / name, codebook)
+    return Data(codebook, seeds, extra, read_foreign(paths.foreign))
