@@ -33,7 +33,7 @@ _RULES = {
 
 
 # what Python's reader of JSON raises besides its own error -> what is wrong with the body
-_UNREADABLE: dict[type[BaseException] | None, str] = {
+_UNREADABLE: dict[type[object], str] = {
     RecursionError: "it is nested too deeply",
     UnicodeDecodeError: "it is not UTF-8",
     ValueError: "a number in it has too many digits",
