@@ -9,7 +9,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-_AGEING = 0.25  # of a place, for each text that runs
+_AGEING = 0.25  # of a place, for each text that runs, shared by the long requests that wait
 
 
 def collect_batch(lengths: Sequence[int], *, max_texts: int, max_tokens: int) -> list[int]:
@@ -35,7 +35,13 @@ def collect_batch(lengths: Sequence[int], *, max_texts: int, max_tokens: int) ->
 class _Waiting(Generic[T]):
     due: float
     arrival: int
+    request: _Request = field(compare=False)
     item: T = field(compare=False)
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    waiting: int
 
 
 class FairQueue(Generic[T]):
@@ -43,8 +49,9 @@ class FairQueue(Generic[T]):
 
     After start-time fair queueing (Goyal et al. 1996): a text is due at the clock of its request's
     arrival plus its place in the request. The clock follows the due time of what runs, and moves
-    by a quarter with each text that runs: so a single sentence passes a long document, and under
-    an endless stream of singles the document still gets every fifth place.
+    by a quarter, divided by the number of long requests, with each text that runs: so a single
+    sentence passes long documents, however many wait, and under an endless stream of singles the
+    documents together still get every fifth place.
     Not safe for threads: its owner holds a lock.
     """
 
@@ -52,14 +59,17 @@ class FairQueue(Generic[T]):
         self._heap: list[_Waiting[T]] = []
         self._arrivals = count()
         self._clock = 0.0
+        self._long = 0  # requests of which two texts or more wait
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def extend(self, items: Sequence[T]) -> None:
         """Add the texts of one request in order."""
+        request = _Request(len(items))
+        self._long += request.waiting > 1
         for place, item in enumerate(items):
-            waiting = _Waiting(self._clock + place, next(self._arrivals), item)
+            waiting = _Waiting(self._clock + place, next(self._arrivals), request, item)
             heapq.heappush(self._heap, waiting)
 
     def peek(self, limit: int) -> list[T]:
@@ -71,13 +81,26 @@ class FairQueue(Generic[T]):
         urgent = [heapq.heappop(self._heap) for _ in range(min(limit, len(self._heap)))]
         wanted = set(rows)
         if urgent and rows:
-            self._clock = max(self._clock, urgent[rows[0]].due) + _AGEING * len(rows)
+            step = _AGEING * len(rows) / max(1, self._long)
+            self._clock = max(self._clock, urgent[rows[0]].due) + step
         for row, waiting in enumerate(urgent):
-            if row not in wanted:
+            if row in wanted:
+                self._leave(waiting.request)
+            else:
                 heapq.heappush(self._heap, waiting)
         return [urgent[row].item for row in rows]
 
     def drop(self, unwanted: set[int]) -> None:
         """Remove the items whose `id()` is in `unwanted`."""
-        self._heap = [waiting for waiting in self._heap if id(waiting.item) not in unwanted]
+        kept = []
+        for waiting in self._heap:
+            if id(waiting.item) in unwanted:
+                self._leave(waiting.request)
+            else:
+                kept.append(waiting)
+        self._heap = kept
         heapq.heapify(self._heap)
+
+    def _leave(self, request: _Request) -> None:
+        self._long -= request.waiting == 2
+        request.waiting -= 1

@@ -118,8 +118,8 @@ class Engine:
         """
         classifier = self.classifier
         thresholds = classifier.thresholds(precision)
-        async with self._admitted(len(texts)):
-            encodings, raws = await self._answer(classifier, texts)
+        async with self._admitted(len(texts)) as places:
+            encodings, raws = await self._answer(classifier, texts, places)
         results = [
             classifier.decide(text, encoding, raw, evidence=evidence, thresholds=thresholds)
             for text, encoding, raw in zip(texts, encodings, raws, strict=True)
@@ -128,7 +128,7 @@ class Engine:
         return results
 
     @asynccontextmanager
-    async def _admitted(self, texts: int) -> AsyncIterator[None]:
+    async def _admitted(self, texts: int) -> AsyncIterator[Places]:
         limit = self.settings.max_in_flight
         if texts > limit:
             raise InvalidRequest(
@@ -141,14 +141,14 @@ class Engine:
                 f"The service {reason} and takes at most {limit}. Try again in a second.",
                 kind="overloaded",
             )
-        self.in_flight += texts
+        places = Places(self, texts)
         try:
-            yield
+            yield places
         finally:
-            self.in_flight -= texts
+            places.free_all()
 
     async def _answer(
-        self, classifier: Classifier, texts: Sequence[str]
+        self, classifier: Classifier, texts: Sequence[str], places: Places
     ) -> tuple[list[Encoding], list[Raw]]:
         started = time.perf_counter()
         if len(texts) <= _FEW:
@@ -160,6 +160,8 @@ class Engine:
         tickets = [
             Ticket(classifier, encoding, loop.create_future(), loop) for encoding in encodings
         ]
+        for ticket in tickets:
+            ticket.answer.add_done_callback(places.free_one)
         self._enqueue(tickets)
         try:
             return encodings, await asyncio.gather(*(ticket.answer for ticket in tickets))
@@ -202,7 +204,7 @@ class Engine:
             if not len(self._queue):
                 return None
             urgent = self._queue.peek(_LOOK_AHEAD)
-            if stale := {id(ticket) for ticket in urgent if ticket.abandoned}:
+            while stale := {id(ticket) for ticket in urgent if ticket.abandoned}:
                 self._queue.drop(stale)
                 urgent = self._queue.peek(_LOOK_AHEAD)
             if not urgent:
@@ -215,6 +217,31 @@ class Engine:
                 max_tokens=self.settings.batch_tokens,
             )
             return self._queue.take(_LOOK_AHEAD, [same[row] for row in chosen])
+
+
+class Places:
+    """A request's share of the texts in flight: each text's place is free once it has its answer.
+
+    Were they held to the end, the requests of a burst, which share the network and so end
+    together, would keep everyone else out for as long as the whole burst takes.
+    """
+
+    def __init__(self, engine: Engine, texts: int) -> None:
+        self._engine = engine
+        self._held = texts
+        engine.in_flight += texts
+
+    def free_one(self, _answer: object) -> None:
+        """Free the place of one text."""
+        self._free(min(1, self._held))
+
+    def free_all(self) -> None:
+        """Free what is still held; calls that come later do nothing."""
+        self._free(self._held)
+
+    def _free(self, places: int) -> None:
+        self._held -= places
+        self._engine.in_flight -= places
 
 
 def not_ready() -> DiplophraseError:

@@ -104,6 +104,35 @@ def test_a_request_that_is_given_up_frees_its_places_at_once(
     asyncio.run(ask())
 
 
+def test_the_place_of_a_text_is_free_when_it_has_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a burst of requests, which end together, keeps all others out until then."""
+    run, left = Classifier.run, [4]
+    gate = threading.Event()
+
+    def hold_the_last(self: Classifier, encodings: Sequence[Encoding]) -> list[Raw]:
+        left[0] -= len(encodings)
+        assert left[0] > 0 or gate.wait(timeout=300)
+        return run(self, encodings)
+
+    async def ask() -> None:
+        async with running(max_in_flight=4, runners=1, batch_texts=1) as engine:
+            monkeypatch.setattr(Classifier, "run", hold_the_last)
+            first = asyncio.create_task(engine.classify(TEXTS[:4], evidence=False))
+            async with asyncio.timeout(300):
+                while engine.in_flight != 1:
+                    await asyncio.sleep(0.01)
+            second = asyncio.create_task(engine.classify(TEXTS[4:7], evidence=False))
+            await asyncio.sleep(0)
+            assert engine.in_flight == 4
+            gate.set()
+            assert [len(await first), len(await second)] == [4, 3]
+            assert engine.in_flight == 0
+
+    asyncio.run(ask())
+
+
 def test_one_bad_text_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Classifier.run
 

@@ -45,6 +45,44 @@ def test_a_document_moves_on_under_a_stream_of_singles() -> None:
     ]
 
 
+def test_a_single_text_passes_many_requests_that_are_under_way() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(20):
+        queue.extend(["long"] * 30)
+    for _ in range(200):
+        queue.take(1, [0])
+    queue.extend(["single"])
+    waited = next(number for number in range(400) if queue.take(1, [0]) == ["single"])
+    assert waited <= 20  # a turn of each; held back to its arrival's order, it would be 400
+
+
+def test_documents_together_get_every_fifth_place_under_a_stream_of_singles() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(5):
+        queue.extend(["long"] * 100)
+    served = []
+    for _ in range(505):
+        queue.extend(["single"])
+        served += queue.take(1, [0])
+    assert 95 <= served.count("long") <= 110
+
+
+def test_requests_that_were_dropped_or_served_do_not_slow_the_documents() -> None:
+    queue: FairQueue[list[str]] = FairQueue()
+    for _ in range(20):
+        left, served = ([[name], [name], [name]] for name in ("left", "served"))
+        queue.extend(left)
+        queue.drop({id(item) for item in left})
+        queue.extend(served)
+        queue.take(3, [0, 1, 2])
+    queue.extend([["long"] for _ in range(10)])
+    taken = []
+    for _ in range(50):
+        queue.extend([["single"]])
+        taken += queue.take(1, [0])
+    assert taken.count(["long"]) >= 9
+
+
 def test_take_leaves_the_others_in_their_order() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.extend(["a", "b", "c", "d"])
