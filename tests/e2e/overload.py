@@ -16,11 +16,11 @@ import httpx
 import numpy as np
 
 from diplophrase.annotations import read_annotations
+from diplophrase.settings import Settings
 from tests.e2e.server import ROOT, running_server
 
 FACTOR = 10
 TEXTS = 64  # a request
-IN_FLIGHT = 2048
 TIMEOUT_S = 120
 
 
@@ -47,8 +47,11 @@ def request_body() -> bytes:
     return json.dumps({"texts": [note.text for note in notes[:TEXTS]], "evidence": False}).encode()
 
 
-async def overload(url: str, seconds: float) -> Report:
-    """Measure what the server can do, ask ten times that, and time the first request after it."""
+async def overload(url: str, seconds: float, *, max_in_flight: int) -> Report:
+    """Measure what the server can do, ask ten times that, and time the first request after it.
+
+    At least three times `max_in_flight` texts are sent, however slow the machine is.
+    """
     report, body = Report(), request_body()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     headers = {"content-type": "application/json"}
@@ -56,7 +59,7 @@ async def overload(url: str, seconds: float) -> Report:
         base_url=url, timeout=TIMEOUT_S, limits=limits, headers=headers
     ) as http:
         report.capacity = await _capacity(http, body, max(1.0, seconds / 5))
-        sent = await _flood(http, body, report, seconds)
+        sent = await _flood(http, body, report, seconds, 3 * max_in_flight // TEXTS)
         await _recover(http, report)
         await asyncio.gather(*sent)
     return report
@@ -78,12 +81,12 @@ async def _capacity(http: httpx.AsyncClient, body: bytes, seconds: float) -> flo
 
 
 async def _flood(
-    http: httpx.AsyncClient, body: bytes, report: Report, seconds: float
+    http: httpx.AsyncClient, body: bytes, report: Report, seconds: float, requests: int
 ) -> list[asyncio.Task[None]]:
     """Send requests at ten times the capacity, whether or not the earlier ones are answered."""
     interval = TEXTS / (FACTOR * report.capacity)
     started, sent = time.perf_counter(), []
-    while (now := time.perf_counter()) - started < seconds:
+    while (now := time.perf_counter()) - started < seconds or len(sent) < requests:
         sent.append(asyncio.create_task(_send(http, body, report)))
         await asyncio.sleep(max(0.0, started + interval * len(sent) - now))
     report.offered = TEXTS * len(sent) / (time.perf_counter() - started)
@@ -114,8 +117,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=30.0)
     given = parser.parse_args()
-    with running_server(max_in_flight=IN_FLIGHT) as server:
-        report = asyncio.run(overload(server.url, given.seconds))
+    with running_server() as server:
+        most = Settings().max_in_flight
+        report = asyncio.run(overload(server.url, given.seconds, max_in_flight=most))
     print(json.dumps(report.to_dict(), indent=1))
 
 

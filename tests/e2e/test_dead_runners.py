@@ -63,7 +63,7 @@ def test_with_all_threads_dead_requests_are_refused_at_once(
     assert [reply.status for reply in (first, second, ready)] == [503, 503, 503]
     assert [kind_of(reply) for reply in (first, second, ready)] == ["not_ready"] * 3
     assert alive == 200
-    ended = [record for record in caplog.records if "thread that runs the model has" in record.msg]
+    ended = [record for record in caplog.records if "a runner has ended" in record.msg]
     assert [record.levelname for record in ended] == ["CRITICAL", "CRITICAL"]
 
 
