@@ -28,6 +28,7 @@ SCHEMA_VERSION = 2
 VERSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # a folder name
 MANIFEST = "manifest.json"
 FILES = ("model.onnx", "tokenizer.json", "config.json", "metrics.json", "README.md")
+PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)  # the operating points of a bundle
 
 
 class Calibration(BaseModel):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from diplophrase.bundle import PRECISIONS
 from diplophrase.settings import MOST_TEXTS
 
 _MOST_FIELDS = 100
@@ -36,7 +37,9 @@ class ClassifyRequest(_Request):
     ]
     evidence: bool = Field(True, description="give the words that earned each label")
     scores: bool = Field(False, description="give the calibrated scores of all labels")
-    precision: float | None = Field(None, gt=0, lt=1, strict=False, description=_PRECISION)
+    precision: float | None = Field(
+        None, gt=0, le=PRECISIONS[-1], strict=False, description=_PRECISION
+    )
 
 
 class StatementRequest(_Request):
@@ -45,7 +48,9 @@ class StatementRequest(_Request):
     text: str = Field(description="the statement")
     id: str | None = Field(None, max_length=200, description="given back in the answer")
     evidence: bool = Field(True, description="give the words that earned each label")
-    precision: float | None = Field(None, gt=0, lt=1, strict=False, description=_PRECISION)
+    precision: float | None = Field(
+        None, gt=0, le=PRECISIONS[-1], strict=False, description=_PRECISION
+    )
 
 
 class EvidenceOut(BaseModel):

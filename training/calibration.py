@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from diplophrase.bundle import Calibration, OperatingPoint
+from diplophrase.bundle import PRECISIONS, Calibration, OperatingPoint
 
 Floats = npt.NDArray[np.float64]
 # What a hit of the lexicon is worth against none, as a difference of logits. Fitted on the seeds it
 # is 3.3, but they are set phrases in the strict sense, which other texts are not.
 PHRASE_WEIGHT = 2.5
-PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 _PRIOR = 4.0  # strength of the pull towards the shared scaling
 _TRUST = 5.0  # texts' worth of belief in the calibrated scores, beside what was observed
 

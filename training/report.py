@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from diplophrase.annotations import SPEAKERS, Annotation
 from diplophrase.attributes import read_attribute
+from diplophrase.bundle import PRECISIONS
 from diplophrase.classifier import Evidence, Raw, find_evidence
 from diplophrase.codebook import Codebook
 from diplophrase.lexicon import Lexicon
 from training.baselines import predict_tfidf
-from training.calibration import PRECISIONS, expected_calibration_error
+from training.calibration import expected_calibration_error
 from training.crossval import OutOfFold
 from training.dataset import label_targets
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1

@@ -12,20 +12,39 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from diplophrase.bundle import FILES, Bundle, current_bundle, save_bundle
+from diplophrase.bundle import (
+    FILES,
+    MANIFEST,
+    Bundle,
+    current_bundle,
+    save_bundle,
+    sha256_of,
+)
+from diplophrase.classifier import LABELS_KEY
 from tests.e2e.server import ROOT
 
 COMMITTED = current_bundle(ROOT / "models")
-ALL_FILES = (*FILES, "manifest.json")
+ALL_FILES = tuple(sorted(path.name for path in COMMITTED.iterdir()))
 
 
 def link_version(models: Path, name: str) -> Path:
-    """Add the committed bundle to `models` as `name`, its files as links."""
+    """Add the committed bundle to `models` as the version `name`, its large files as links."""
     folder = models / name
     folder.mkdir(parents=True)
     for file in ALL_FILES:
         (folder / file).symlink_to(COMMITTED / file)
+    config, manifest = folder / "config.json", folder / MANIFEST
+    _rewrite(config, {"model_version": name})
+    hashes = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    _rewrite(manifest, {"files": {**hashes, "config.json": sha256_of(config)}})
     return folder
+
+
+def _rewrite(file: Path, changes: dict[str, Any]) -> None:
+    """Put a copy of a JSON object with `changes` in the place of a link."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    file.unlink()
+    file.write_text(json.dumps({**content, **changes}), encoding="utf-8")
 
 
 def flip_byte(file: Path) -> None:
@@ -73,12 +92,16 @@ def permute_network(source: Path, target: Path, order: Sequence[int]) -> None:
     model = onnx.load(source)
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(np.array(order), "label_order"))
-    for name in ("logits", "evidence"):
+    for name, axis in (("logits", 1), ("evidence", 2)):
         for node in graph.node:
             node.output[:] = [f"{name}_before" if out == name else out for out in node.output]
             node.input[:] = [f"{name}_before" if given == name else given for given in node.input]
-        gather = helper.make_node("Gather", [f"{name}_before", "label_order"], [name], axis=1)
+        gather = helper.make_node("Gather", [f"{name}_before", "label_order"], [name], axis=axis)
         graph.node.append(gather)
+    for named in model.metadata_props:
+        if named.key == LABELS_KEY:
+            labels = json.loads(named.value)
+            named.value = json.dumps([labels[place] for place in order])
     onnx.save(model, target)
 
 

@@ -18,9 +18,9 @@ from tests.e2e.server import COMMAND, ROOT
 ROUNDS = 300
 SECONDS = 300
 
-# Fill a disk of 64 KiB of our own, then promote on it.
+# Fill a disk of 512 KiB of our own, then promote on it.
 FULL_DISK = """
-mount -t tmpfs -o size=64k none "$1" || exit 77
+mount -t tmpfs -o size=512k none "$1" || exit 77
 cp -P -r "$2/." "$1/"
 cat /dev/zero > "$1/filler" 2> /dev/null
 shift 2

@@ -233,8 +233,8 @@ def test_a_full_disk_leaves_everything_as_it_was(
             507,
             {
                 "kind": "storage",
-                "message": f"{models / 'CURRENT'} cannot be moved to new: No space left on device. "
-                f"old serves on.",
+                "message": f"{models / 'CURRENT'} cannot be written: No space left on device. "
+                f"It is as it was; mend that and promote new again. old serves on.",
                 "details": [],
             },
         )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diplophrase.bundle import Calibration, OperatingPoint
+from diplophrase.bundle import PRECISIONS, Calibration, OperatingPoint
 from training import calibration
 from training.calibration import (
-    PRECISIONS,
     Fitted,
     expected_calibration_error,
     find_points,
