@@ -26,6 +26,7 @@ from training.report import (
     baseline_decisions,
     cross_validation_report,
     decide_out_of_fold,
+    list_predictions,
     rank_mistakes,
 )
 
@@ -51,6 +52,7 @@ class Measured:
     fitted: Fitted
     domain: domain.Measured
     metrics: dict[str, Any]
+    predictions: list[dict[str, Any]]  # one a seed, as `predictions.jsonl` has them
 
 
 def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
@@ -105,7 +107,8 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
             codebook.ids,
             lexicon,
         )
-    return Measured(calibration.fit(out.logits(), targets), foreignness, metrics)
+    fitted_all = calibration.fit(out.logits(), targets)
+    return Measured(fitted_all, foreignness, metrics, list_predictions(out, decided, codebook))
 
 
 def _reliability(decided: CrossValidated, bins: int = 10) -> list[dict[str, float]]:

@@ -171,6 +171,25 @@ def _attribute_accuracy(
     return figures
 
 
+def list_predictions(
+    out: OutOfFold, decided: CrossValidated, codebook: Codebook
+) -> list[dict[str, Any]]:
+    """Return for each text what was answered out of fold, beside the hand labels of the time.
+
+    Two versions that were measured on the same folds are compared by these.
+    """
+    return [
+        {
+            "id": annotation.id,
+            "fold": int(out.folds[row]),
+            "gold": list(annotation.labels),
+            "given": [codebook.ids[k] for k in np.flatnonzero(decided.given[row])],
+            "scores": dict(zip(codebook.ids, decided.scores[row].round(4).tolist(), strict=True)),
+        }
+        for row, annotation in enumerate(out.annotations)
+    ]
+
+
 def rank_mistakes(
     out: OutOfFold, decided: CrossValidated, codebook: Codebook
 ) -> list[dict[str, Any]]:

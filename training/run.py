@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from diplophrase.annotations import Annotation, check_annotations
-from diplophrase.bundle import Bundle, Domain, load_bundle
+from diplophrase.bundle import PREDICTIONS, Bundle, Domain, load_bundle
 from diplophrase.classifier import Classifier
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import TrainingError
@@ -86,6 +87,9 @@ def train(
         foreign = _fit_domain(data, candidate, measured)
         metrics["domain"] = measured.domain.figures(foreign.threshold)
     with tempfile.TemporaryDirectory() as scratch:
+        enclosed = draw_plots(Path(scratch), metrics)
+        if measured:
+            enclosed.append(_write_predictions(Path(scratch), measured))
         network = Path(scratch) / "model.onnx"
         name_labels(candidate.int8 / "model.onnx", network, data.codebook.ids)
         path = draft_bundle(
@@ -99,7 +103,7 @@ def train(
             lexicon=read_entries(paths.lexicon) if measured else {},
             metrics=metrics,
             card=render_card(version, data.codebook, metrics),
-            plots=draw_plots(Path(scratch), metrics),
+            plots=enclosed,
             manifest=manifest,
         )
     return load_bundle(path)
@@ -111,6 +115,13 @@ def _fit_domain(data: Data, candidate: Candidate, measured: Measured) -> Domain:
     own = embed(classifier, [annotation.text for annotation in data.all])
     foreign = embed(classifier, [row.text for row in data.foreign])
     return fit_domain(own, foreign, measured.domain.own)
+
+
+def _write_predictions(folder: Path, measured: Measured) -> Path:
+    path = folder / PREDICTIONS
+    lines = (json.dumps(row, ensure_ascii=False) for row in measured.predictions)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
 
 
 def _describe_data(data: Data, digest: str) -> dict[str, Any]:
