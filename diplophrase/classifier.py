@@ -26,7 +26,7 @@ MAX_BATCH_TEXTS = 16
 MAX_BATCH_TOKENS = 512  # padded; one longer text still runs alone
 LABELS_KEY = "labels"  # of model.onnx's metadata: a JSON list of ids, in the network's order
 # fused kernels of onnxruntime that take a fifth longer, in all, than the operators they replace
-_SLOWER = ["SkipLayerNormFusion", "BiasGeluFusion"]
+SLOWER = ["SkipLayerNormFusion", "BiasGeluFusion"]
 _WORD = re.compile(r"\w+(?:[-’'&./]\w+)*")
 
 Floats = npt.NDArray[np.float32]
@@ -116,7 +116,7 @@ class Classifier:
                 str(bundle.path / "model.onnx"),
                 options,
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=_SLOWER,
+                disabled_optimizers=SLOWER,
             )
             self._tokenizer = Tokenizer.from_file(str(bundle.path / "tokenizer.json"))
         except Exception as error:  # both libraries raise bare exceptions of their own
@@ -176,11 +176,12 @@ class Classifier:
         """
         thresholds = self.thresholds(precision)
         encodings = self.encode(texts)
-        raws = self.run(encodings)
-        return [
-            self.decide(text, encoding, raw, evidence=evidence, thresholds=thresholds)
-            for text, encoding, raw in zip(texts, encodings, raws, strict=True)
-        ]
+        results: dict[int, Result] = {}
+        for row, raw in self._answers(encodings):  # decided while the network reads on
+            results[row] = self.decide(
+                texts[row], encodings[row], raw, evidence=evidence, thresholds=thresholds
+            )
+        return [results[row] for row in range(len(texts))]
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Tokenise `texts`; each is cut at the bundle's `max_tokens`."""
@@ -189,19 +190,21 @@ class Classifier:
 
     def run(self, encodings: Sequence[Encoding]) -> list[Raw]:
         """Run the network over `encodings` in batches of similar length; order is kept."""
-        raws: list[Raw | None] = [None] * len(encodings)
+        raws = dict(self._answers(encodings))
+        return [raws[row] for row in range(len(encodings))]
+
+    def _answers(self, encodings: Sequence[Encoding]) -> Iterator[tuple[int, Raw]]:
+        """Yield the place of each encoding and its answer, a batch as soon as it is there."""
         lengths = [len(encoding.ids) for encoding in encodings]
         plan = list(plan_batches(lengths))
         batches = [[encodings[row] for row in rows] for rows in plan]
         if self._runners > 1 and len(batches) > 1:
             with ThreadPoolExecutor(self._runners) as pool:
-                answers = list(pool.map(self._run_batch, batches))
+                for rows, answer in zip(plan, pool.map(self._run_batch, batches), strict=True):
+                    yield from zip(rows, answer, strict=True)
         else:
-            answers = [self._run_batch(batch) for batch in batches]
-        for rows, answer in zip(plan, answers, strict=True):
-            for row, raw in zip(rows, answer, strict=True):
-                raws[row] = raw
-        return [raw for raw in raws if raw is not None]
+            for rows, batch in zip(plan, batches, strict=True):
+                yield from zip(rows, self._run_batch(batch), strict=True)
 
     def _run_batch(self, batch: Sequence[Encoding]) -> list[Raw]:
         names = ["logits", "evidence", "speaker", "sentence_embedding"]
@@ -360,10 +363,13 @@ def best_run(firsts: Floats, lasts: Floats) -> tuple[int, int]:
 
 
 def _whole_words(text: str, start: int, end: int) -> Evidence:
-    for word in _WORD.finditer(text):
+    near = start
+    while near and not text[near - 1].isspace():  # no word reaches over a space
+        near -= 1
+    for word in _WORD.finditer(text, near):
         if word.start() < start < word.end():
             start = word.start()
-        if word.start() < end < word.end():
-            end = word.end()
+        if word.end() >= end:
+            end = word.end() if word.start() < end else end
             break
     return Evidence(start, end, text[start:end])

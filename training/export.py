@@ -28,8 +28,9 @@ from onnxruntime.quantization import (
 from tokenizers import Encoding
 from torch import Tensor, nn
 
-from diplophrase.classifier import pad
+from diplophrase.classifier import SLOWER, pad
 from diplophrase.errors import TrainingError
+from training.fuse import fuse_biases
 from training.model import PhraseModel
 
 TOLERANCE = 1e-4  # of a probability, ONNX against torch
@@ -123,7 +124,7 @@ def quantize(source: Path, target: Path, encodings: Sequence[Encoding]) -> None:
                 "ActivationSymmetric": False,
             },
         )
-        (Path(scratch) / "model.onnx").replace(target)
+        fuse_biases(Path(scratch) / "model.onnx", target, left_alone=SLOWER)
 
 
 def verify_export(model: PhraseModel, path: Path, encodings: Sequence[Encoding]) -> float:
