@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from serving.archive.parts import Part
 from serving.archive.records import NOT_A_ROW, BadRow, Row
 
 _INT64 = range(-(2**63), 2**63)
+_EXACT = range(-(2**53), 2**53 + 1)  # integers that a double holds
 _JSON = pa.string()
 
 
@@ -27,11 +28,15 @@ class Columns:
     loose: frozenset[str]  # columns of mixed values, written as JSON text
     taken: frozenset[str]  # names of the columns that scoring adds
 
-    def named(self, column: str) -> str:
-        """Return the output's name for `column`: `input_` before what scoring itself writes."""
-        while column in self.taken:
-            column = f"input_{column}"
-        return column
+    def named(self, column: str, others: Collection[str]) -> str:
+        """Return the output's name for `column`: `input_` before what scoring itself writes.
+
+        `others` are the input's columns, none of whose names may come to stand twice.
+        """
+        name = column
+        while name in self.taken or (name != column and name in others):
+            name = f"input_{name}"
+        return name
 
     def check(self, row: Row) -> Row | BadRow:
         """Return the row, or why a table of these columns cannot hold it."""
@@ -49,7 +54,7 @@ class Columns:
     def values(self, row: Row, *, without: Sequence[str] = ()) -> dict[str, Any]:
         """Return the row's own columns as they are written."""
         return {
-            self.named(name): as_json(value) if name in self.loose else value
+            self.named(name, row.columns): as_json(value) if name in self.loose else value
             for name, value in row.columns.items()
             if name not in without
         }
@@ -58,7 +63,7 @@ class Columns:
         """Return the columns of a table."""
         types = self.types or {}
         kept = [(name, kind) for name, kind in types.items() if name not in without]
-        return [pa.field(self.named(name), kind) for name, kind in kept]
+        return [pa.field(self.named(name, types), kind) for name, kind in kept]
 
 
 def as_json(value: Any) -> str | None:
@@ -97,7 +102,9 @@ def _kind_of(values: Sequence[Any]) -> pa.DataType | None:
         return pa.bool_()
     if kinds == {int} and all(value is None or value in _INT64 for value in values):
         return pa.int64()
-    return pa.float64() if kinds == {float} or kinds == {int, float} else None
+    if kinds in ({float}, {int, float}) and all(_fits(value, pa.float64()) for value in values):
+        return pa.float64()
+    return None
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
@@ -110,5 +117,5 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
     if kind == pa.int64():
         return type(value) is int and value in _INT64
     if kind == pa.float64():
-        return type(value) in (int, float)
+        return type(value) is float or (type(value) is int and value in _EXACT)
     return True  # a type that only Parquet declares, and there each value has it

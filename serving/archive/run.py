@@ -69,13 +69,16 @@ def score(
     classifier = Classifier.load(current_bundle(models), runners=workers or os.cpu_count() or 1)
     layout = make_layout(classifier, options)
     source = make_input(inputs, texts, options)
+    _refuse_overwriting(source, target, summary_path)
     with locked(target):
         columns, parts = _begin_reading(source, layout)
         ledger = Ledger(target, _job(source, columns, classifier, options))
         ledger.open(restart=restart)
         out = Output(ledger, layout, columns, summary_path)
         with reporter or Reporter(quiet=True) as told:
-            if engine == "local":
+            if ledger.finished and isinstance(source, Files):  # compared by its fingerprint
+                scored: Iterator[Scored] = iter(())
+            elif engine == "local":
                 scored = _score_here(parts, ledger, Scorer(classifier, layout, columns))
             else:
                 scored = _score_on_ray(
@@ -160,6 +163,25 @@ def _local_path(given: str | Path | None) -> Path:
     return path
 
 
+def _refuse_overwriting(source: Input, output: Path, summary: Path | None) -> None:
+    """Refuse a run whose files would fall on each other.
+
+    Raises:
+        InvalidRequest: naming the file.
+    """
+    if summary is not None and summary.resolve() == output.resolve():
+        raise InvalidRequest(f"--output and --summary are both {output}. Name two files.")
+    written = {beside(output, ending).resolve() for ending in ("", ".rejected.jsonl")}
+    written |= {summary.resolve()} if summary is not None else set()
+    for each in source.sources if isinstance(source, Files) else ():
+        path = Path(each.url.removeprefix("file://"))
+        if path.resolve() in written:
+            raise InvalidRequest(
+                f"{path} is an input and would be written, too. Write to another place, "
+                f"such as a folder that the inputs do not name."
+            )
+
+
 def _begin_reading(source: Input, layout: Layout) -> tuple[Columns, Iterator[Part]]:
     """Return the columns that are kept, for which the first part is read, and all parts."""
     options = layout.options
@@ -211,8 +233,6 @@ def _score_on_ray(
 ) -> Iterator[Scored]:
     if not isinstance(source, Files):
         raise InvalidRequest("--engine ray reads files, not stdin or texts. Name files or URLs.")
-    if ledger.finished:
-        return iter(())
     from serving.archive.ray_engine import Job, score_on_ray
 
     job = Job(source, layout, columns, bundle, frozenset(ledger.done))

@@ -251,6 +251,28 @@ def test_texts_in_memory_resume_and_are_checked_part_by_part(
         score(None, output, texts=TEXTS[:15], part_rows=5)
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_an_input_without_rows_gives_an_output_without_rows(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n", encoding="utf-8")
+    counts = score(tmp_path / "in.csv", tmp_path / f"o.{kind}")
+    assert (counts.rows, counts.sentences) == (0, 0)
+    content = (tmp_path / f"o.{kind}").read_bytes()
+    if kind == "parquet":
+        assert pq.read_table(tmp_path / "o.parquet").schema.names[:3] == ["id", "text", "labels"]
+    else:
+        assert content.startswith(b'"id","text","labels"' if kind == "csv" else b"")
+        assert content.count(b"\n") == (kind == "csv")
+
+
+def test_no_input_is_ever_overwritten(archive: Path, tmp_path: Path) -> None:
+    before = archive.read_bytes()
+    with pytest.raises(InvalidRequest, match="is an input and would be written, too"):
+        score(archive, archive, restart=True)
+    with pytest.raises(InvalidRequest, match="are both"):
+        score(archive, tmp_path / "o.csv", documents=True, summary=tmp_path / "o.csv")
+    assert archive.read_bytes() == before
+
+
 def test_a_second_run_on_one_output_is_refused(archive: Path, tmp_path: Path) -> None:
     with locked(tmp_path / "o.jsonl"):
         done = run("score", str(archive), "--output", str(tmp_path / "o.jsonl"))

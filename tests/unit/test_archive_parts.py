@@ -67,6 +67,15 @@ def test_columns_of_json_get_a_type_where_all_values_have_one() -> None:
     assert columns.values(row) == {"a": 1, "input_b": "x", "c": True, "d": 1, "e": "1", "f": None}
 
 
+def test_no_two_columns_get_one_name_and_no_number_is_rounded() -> None:
+    part = first_part({"labels": 1, "input_labels": 2, "big": 2**60}, {"big": 0.5})
+    for table in (True, False):
+        columns = choose_columns({}, part, table=table, taken=frozenset({"labels"}))
+        values = columns.values(part.rows[0])
+        assert list(values) == ["input_input_labels", "input_labels", "big"]
+        assert values["big"] == (str(2**60) if table else 2**60)
+
+
 def test_a_row_that_a_table_cannot_hold_is_a_bad_row() -> None:
     columns = choose_columns({}, first_part({"a": 1}), table=True, taken=frozenset())
     late, mixed = Row("in", 9, "t", {"b": 1}), Row("in", 10, "t", {"a": "x"})
