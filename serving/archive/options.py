@@ -31,8 +31,8 @@ class Options:
     format: str = "jsonl"
     input_format: str | None = None
     max_characters: int = _MAX_CHARACTERS
-    part_rows: int = 4096
-    part_characters: int = 1_000_000
+    part_rows: int = 2048
+    part_characters: int = 500_000
 
     def recorded(self) -> dict[str, Any]:
         """Return the options as they stand in the manifest."""

@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--unique", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rows", type=int, default=1_000_000, help="0 leaves this part out")
-    parser.add_argument("--part-rows", type=int, default=4096)
+    parser.add_argument("--part-rows", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
