@@ -17,6 +17,7 @@ from diplophrase.classifier import Classifier, Result
 from diplophrase.command.keys import keys_app
 from diplophrase.command.labels import labels_app
 from diplophrase.command.models import models_app
+from diplophrase.command.score import score
 from diplophrase.errors import DiplophraseError, InvalidRequest
 from diplophrase.settings import Settings, load_settings
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(labels_app, name="labels")
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+app.command()(score)
 messages = Console(stderr=True)
 
 Models = Annotated[Path, typer.Option(help="Folder of bundles, with CURRENT.")]
@@ -156,6 +158,9 @@ def serve(
 ) -> None:
     """Answer over HTTP."""
     chosen = load_settings(settings, models=models, host=host, port=port, workers=workers)
+    from serving import require_service
+
+    require_service()
     from serving.run import serve as run
 
     run(chosen)

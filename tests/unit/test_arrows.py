@@ -80,10 +80,11 @@ def test_serving_never_imports_training():
     assert {name for name, found in arrows.items() if "training" in found} == set()
 
 
-def test_loading_the_service_loads_no_training_library():
+@pytest.mark.parametrize("module", ["serving.app", "serving.archive"])
+def test_loading_the_service_loads_no_training_library(module: str):
     program = (
-        "import sys, serving.app\n"
-        "heavy = {'torch', 'transformers', 'datasets', 'sklearn', 'onnx', 'training'}\n"
+        f"import sys, {module}\n"
+        "heavy = {'torch', 'ray', 'transformers', 'datasets', 'sklearn', 'onnx', 'training'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
