@@ -31,6 +31,7 @@ def _check_span(value: object) -> object:
     return list(value) if isinstance(value, list | tuple) else value
 
 
+Word = Annotated[str, Field(max_length=200)]
 Span = Annotated[list[int] | str, BeforeValidator(_check_span)]
 
 
@@ -40,14 +41,14 @@ class Draft(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     text: str = Field(description="the sentence")
-    labels: list[str] = Field(max_length=100, description="ids of the codebook; none is an answer")
+    labels: list[Word] = Field(max_length=100, description="ids of the codebook; none is an answer")
     annotator: str = Field(min_length=1, max_length=MAX_NAME, description="who labelled it")
-    evidence: dict[str, Span] = Field(
+    evidence: dict[Word, Span] = Field(
         {}, description="for each label [start, end] in code points, or the words themselves"
     )
     speaker: Speaker = "none"
-    tier: str | None = None
-    taiwan_formula: list[str] | None = None
+    tier: Word | None = None
+    taiwan_formula: list[Word] | None = Field(None, max_length=100)
     note: str | None = Field(None, max_length=MAX_NOTE)
     source: Source | None = None
     model_version: str | None = Field(
@@ -87,6 +88,8 @@ def default_id(key: str, annotator: str) -> str:
 
 def read_draft(row: object) -> Draft | list[tuple[str, str, str]]:
     """Return the draft that `row` holds, or its faults as (field, found, rule)."""
+    if isinstance(row, Draft):
+        return row
     try:
         return Draft.model_validate(row)
     except ValidationError as error:
@@ -94,7 +97,8 @@ def read_draft(row: object) -> Draft | list[tuple[str, str, str]]:
 
 
 def _fault(fault: Any) -> tuple[str, str, str]:
-    name = ".".join(str(part) for part in fault["loc"])[:100] or "row"
+    place = ".".join(str(part) for part in fault["loc"])[:100] or "row"
+    name = place.encode(errors="backslashreplace").decode()
     found = "nothing" if fault["type"] == "missing" else repr(fault["input"])[:60]
     return name, found, _RULES.get(fault["type"], fault["msg"])
 

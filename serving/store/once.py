@@ -33,8 +33,13 @@ class Receipt:
 
 
 def now() -> str:
-    """Return the time in UTC as the store writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Return the time as the store writes it."""
+    return moment(datetime.now(UTC))
+
+
+def moment(time: datetime) -> str:
+    """Return a time as the store writes it: in UTC, to the microsecond, so that text sorts it."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def body_hash(content: object) -> str:
