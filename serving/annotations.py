@@ -125,7 +125,7 @@ def _add(
     receipts = store.add(entries, origin="api", key_id=key.id, once=once)
     found = store.conflicts(desk.references(), [entry.key for entry in entries])
     conflicts = [
-        {"index": entry.index, "claims": [claim_to_dict(claim) for claim in found[entry.key]]}
+        {"index": entry.index, "claims": [claim.to_dict() for claim in found[entry.key]]}
         for entry in entries
         if entry.key in found
     ]
@@ -174,7 +174,7 @@ def _find(desk: Desk, wanted: Filter, conflicts: bool, after: int, limit: int) -
 
 
 def _stored(row: Stored, claims: Sequence[Claim]) -> dict[str, Any]:
-    others = [claim_to_dict(claim) for claim in claims if claim.id != row.annotation.id]
+    others = [claim.to_dict() for claim in claims if claim.id != row.annotation.id]
     return {
         "annotation": row.annotation.model_dump(mode="json"),
         "event": row.event,
@@ -187,8 +187,3 @@ def _stored(row: Stored, claims: Sequence[Claim]) -> dict[str, Any]:
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:
     return {"id": receipt.id, "state": receipt.state, "event": receipt.event}
-
-
-def claim_to_dict(claim: Claim) -> dict[str, Any]:
-    """Return a claim as it stands in JSON."""
-    return {"by": claim.by, "id": claim.id, "labels": list(claim.labels)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -15,15 +14,14 @@ from fastapi.responses import JSONResponse
 from diplophrase.classifier import Classifier, check_texts
 from diplophrase.review import MIX
 from diplophrase.settings import Settings
-from serving.annotations import claim_to_dict
 from serving.bounds import check_sizes
 from serving.desk import Desk
 from serving.engine import Engine
 from serving.keys import require_key
 from serving.label_schemas import QueuedResponse, ReviewRequest, ReviewResponse
 from serving.schemas import ErrorResponse
-from serving.store.conflicts import Claim
-from serving.store.queue import Suggestion, View, look_at, suggest
+from serving.store.queue import View, look_at
+from serving.store.review import choose, suggestion_to_dict
 
 _REFRESHED_TEXTS = 64  # at a time, when a new model looks again
 
@@ -88,45 +86,11 @@ async def _refresh(desk: Desk, classifier: Classifier, seconds: float) -> None:
 
 
 def _review(desk: Desk, classifier: Classifier, count: int) -> dict[str, Any]:
-    version = classifier.bundle.version
     waiting = desk.queue.waiting()
-    answered = desk.queue.answered()
-    positives, claims = hand_labels(desk)
-    suggestions = suggest(
-        [view for view in waiting if view.model_version == version],
-        labels=classifier.labels,
-        thresholds=classifier.thresholds(),
-        positives=positives,
-        claims=claims,
-        answered=[view for view in answered if view.model_version == version],
-        count=count,
-    )
+    chosen = choose(desk.store, desk.references(), classifier, waiting, count)
     return {
-        "model_version": version,
+        "model_version": classifier.bundle.version,
         "mix": asdict(MIX),
         "waiting": len(waiting),
-        "suggestions": [suggestion_to_dict(item) for item in suggestions],
-    }
-
-
-def hand_labels(desk: Desk) -> tuple[Counter[str], dict[str, Claim]]:
-    """Return how many texts have each label by hand, and what a hand says of each text."""
-    claims = desk.references()
-    for stored in desk.store.all():
-        note = stored.annotation
-        claims[stored.key] = Claim(note.annotator, note.id, note.labels)
-    return Counter(label for claim in claims.values() for label in claim.labels), claims
-
-
-def suggestion_to_dict(suggestion: Suggestion) -> dict[str, Any]:
-    """Return a suggestion as it stands in JSON."""
-    view, claim = suggestion.view, suggestion.claim
-    return {
-        "text": view.text,
-        "value": round(suggestion.ranked.value, 4),
-        "reasons": suggestion.ranked.reasons(),
-        "labels": suggestion.labels,
-        "speaker": view.speaker,
-        "out_of_domain": view.out_of_domain,
-        "hand": None if claim is None else claim_to_dict(claim),
+        "suggestions": [suggestion_to_dict(suggestion) for suggestion in chosen],
     }

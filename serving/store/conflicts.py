@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diplophrase.annotations import Annotation, read_annotations, text_key
 
@@ -18,6 +19,10 @@ class Claim:
     by: str
     id: str
     labels: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the claim as it stands in JSON."""
+        return {"by": self.by, "id": self.id, "labels": list(self.labels)}
 
 
 References = Mapping[str, Claim]  # text key -> what our own files say of it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -177,6 +178,8 @@ class Database:
             raise self._unusable(str(error.orig).strip().partition("\n")[0]) from error
         except PoolTimeout as error:
             raise self._unusable("all its connections are in use") from error
+        except sqlite3.Error as error:  # of what is said before SQLAlchemy has the connection
+            raise self._unusable(str(error)) from error
 
     def _unusable(self, reason: str) -> DiplophraseError:
         return DiplophraseError(

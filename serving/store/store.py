@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, Table, and_, func, insert, select
 
-from diplophrase.annotations import Annotation
+from diplophrase.annotations import Annotation, text_key
 from diplophrase.errors import Detail, InvalidRequest
 from serving.store.conflicts import Claim, References, find_conflicts
 from serving.store.database import Database
@@ -94,27 +94,34 @@ class LabelStore:
     ) -> list[Receipt]:
         """Take all these annotations back, or none; the events that made them stay.
 
+        One that was taken back before gets the receipt of then.
+
         Raises:
-            InvalidRequest: naming each id that no annotation has now, by index.
+            InvalidRequest: naming each id that no annotation has or had, by index.
         """
+        receipts = {}
         with self.database.writing() as connection:
-            found = {row.annotation_id: row for row in _where_in(connection, "annotation_id", ids)}
+            held = {row.annotation_id: row for row in _where_in(connection, "annotation_id", ids)}
+            past = _where_in(connection, "annotation_id", ids, table=events)
+            gone = {row.annotation_id: row.id for row in past if row.kind == "retract"}
             details = [
-                Detail("ids", repr(ident)[:60], "must be the id of an annotation that holds", index)
+                Detail("ids", repr(ident)[:60], "must be the id of an annotation", index)
                 for index, ident in enumerate(ids)
-                if ident not in found
+                if ident not in held and ident not in gone
             ]
             if details:
                 raise InvalidRequest(
-                    f"{len(details)} of {len(ids)} ids stand for no annotation that holds now. "
-                    f"GET /v1/annotations and `diplophrase labels export` give those that do.",
+                    f"{len(details)} of {len(ids)} ids stand for no annotation. GET "
+                    f"/v1/annotations and `diplophrase labels export` give those that hold. "
+                    f"Nothing was taken back.",
                     details=details,
                 )
-            receipts = []
             for ident in dict.fromkeys(ids):
-                row = _retract_row(found[ident], origin, key_id)
-                receipts.append(Receipt(ident, "retracted", _append(connection, row)))
-        return receipts
+                number = gone.get(ident, 0)
+                if ident in held:
+                    number = _append(connection, _retract_row(held[ident], origin, key_id))
+                receipts[ident] = Receipt(ident, "retracted", number)
+        return list(receipts.values())
 
     def all(self) -> list[Stored]:
         """Return every annotation that holds now, sorted by id."""
@@ -173,10 +180,13 @@ class LabelStore:
                 rows = _where_in(connection, "text_key", keys)
         return [(row.id, row.text_key, _claim(row)) for row in rows]
 
-    def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return those text keys of which there is, or was, a label."""
+    def unknown(self, notes: Sequence[Annotation]) -> list[Annotation]:
+        """Return those annotations that were never in the store as they stand."""
+        keys = list({text_key(note.text) for note in notes})
         with self.database.reading() as connection:
-            return {row.text_key for row in _where_in(connection, "text_key", keys, table=events)}
+            rows = _where_in(connection, "text_key", keys, table=events)
+        known = {row.annotation for row in rows}
+        return [note for note in notes if note.to_json() not in known]
 
 
 def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
