@@ -20,6 +20,7 @@ MAX_NOTE = 2_000
 _RULES = {
     "extra_forbidden": "this field is not known",
     "missing": "this field is required",
+    "string_unicode": "must be Unicode text, without half of a surrogate pair",
 }
 
 
@@ -136,12 +137,13 @@ def gather(
 
 def _text_faults(draft: Draft, index: int, max_characters: int) -> Iterator[Detail]:
     text = draft.text
-    if HALF_CHARACTER.search(text):
-        yield Detail("text", "half of a surrogate pair", "a text is Unicode", index)
-    elif is_blank(text):
-        yield Detail(
-            "text", f"{len(text)} blank characters", "a text has a visible character", index
-        )
+    places = {"text": text, "source.doc": draft.source.doc if draft.source else ""}
+    for name, value in places.items():  # pydantic sees to the strings of bounded length
+        if half := HALF_CHARACTER.search(value):
+            yield Detail(name, repr(half[0]), _RULES["string_unicode"], index)
+    if is_blank(text):
+        found = f"{len(text)} blank characters"
+        yield Detail("text", found, "a text has a visible character", index)
     if "\0" in text:
         yield Detail("text", r"'\x00'", "a text has no NUL character", index)
     if len(text) > max_characters:
@@ -152,9 +154,6 @@ def _text_faults(draft: Draft, index: int, max_characters: int) -> Iterator[Deta
         if value is not None and (not value.isprintable() or is_blank(value)):
             rule = "printable characters, one of them visible"
             yield Detail(name, repr(value)[:60], rule, index)
-    strings = [draft.note or "", draft.source.doc if draft.source else ""]
-    if any(HALF_CHARACTER.search(value) for value in strings):
-        yield Detail("note", "half of a surrogate pair", "a string is Unicode", index)
 
 
 def _complete(
