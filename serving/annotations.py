@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from diplophrase.errors import Detail, InvalidRequest
 from diplophrase.settings import Settings
@@ -27,6 +27,22 @@ from serving.store.drafts import Draft, Entry, gather
 from serving.store.once import Once, Receipt, body_hash, moment, now
 from serving.store.store import Filter, Stored
 
+
+def _written_out(value: object) -> object:
+    """Refuse a bare number, which would be read as seconds since 1970."""
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("must be a date, T, a time and its zone, such as 2026-11-22T08:00:00Z")
+    return value
+
+
+def _true_or_false(value: object) -> object:
+    if value not in ("true", "false", True, False):
+        raise ValueError("must be true or false")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+Flag = Annotated[bool, BeforeValidator(_true_or_false)]
 Text = Annotated[str, Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 Key = Annotated[KeyRecord, Depends(require_key)]
 _IDEMPOTENCY = "a request that is sent again with the same key counts once"
@@ -79,13 +95,13 @@ def add_annotations(api: APIRouter, settings: Settings, desk: Desk) -> None:
         label: Annotated[Text | None, Query(description="only with this label")] = None,
         annotator: Annotated[Text | None, Query(description="only of this annotator")] = None,
         since: Annotated[
-            AwareDatetime | None, Query(description="only received at this time or later")
+            Time | None, Query(description="only received at this time or later")
         ] = None,
         contains: Annotated[
             Text | None, Query(description="only texts with these words; case of a-z is ignored")
         ] = None,
         conflicts: Annotated[
-            bool, Query(description="only texts that others label otherwise")
+            Flag, Query(description="only texts that others label otherwise")
         ] = False,
         cursor: Annotated[
             str | None,

@@ -188,7 +188,17 @@ def test_writing_needs_a_key(client: TestClient, path: str, body: Any) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "cursor=x", "cursor=-1", "since=yesterday", "contains=%00", "label="],
+    [
+        "limit=0",
+        "limit=1001",
+        "cursor=x",
+        "cursor=-1",
+        "since=yesterday",
+        "since=0",
+        "conflicts=1",
+        "contains=%00",
+        "label=",
+    ],
 )
 def test_bad_queries_are_refused(client: TestClient, query: str) -> None:
     answer = client.get(f"/v1/annotations?{query}")
