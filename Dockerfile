@@ -14,6 +14,7 @@ RUN groupadd --gid 10001 diplophrase \
     && install -d -o 10001 -g 10001 /srv/diplophrase /srv/diplophrase/state
 COPY --from=build /opt/venv /opt/venv
 COPY --chown=10001:10001 models /srv/diplophrase/models
+COPY --chown=10001:10001 labels/codebook.yaml /srv/diplophrase/labels/codebook.yaml
 ENV PATH=/opt/venv/bin:$PATH
 ENV PYTHONUNBUFFERED=1
 ENV PYTHONDONTWRITEBYTECODE=1
@@ -21,6 +22,8 @@ ENV DIPLOPHRASE_HOST=0.0.0.0
 ENV DIPLOPHRASE_PORT=8000
 ENV DIPLOPHRASE_MODELS=/srv/diplophrase/models
 ENV DIPLOPHRASE_KEYS=/srv/diplophrase/state/keys.json
+ENV DIPLOPHRASE_LABELS=/srv/diplophrase/labels
+ENV DIPLOPHRASE_DATABASE=sqlite:////srv/diplophrase/state/labels.db
 WORKDIR /srv/diplophrase
 USER 10001:10001
 EXPOSE 8000

@@ -1,9 +1,11 @@
-"""The schema of a hand label, and reading and checking files of them."""
+"""The schema of a hand label; reading, checking and writing files of them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diplophrase.codebook import Codebook
 from diplophrase.errors import Detail, InvalidData
+from diplophrase.files import write_whole
 
 Speaker = Literal["china", "counterpart", "joint", "third", "none"]
 SPEAKERS: tuple[Speaker, ...] = ("china", "counterpart", "joint", "third", "none")
@@ -130,7 +133,9 @@ def check_annotations(
     """
     path = Path(path)
     located = _read_located(path)
-    details = [fault for item in located for fault in _faults(item, codebook)]
+    details = [
+        fault for item in located for fault in find_faults(item.annotation, codebook, item.line)
+    ]
     details += _repeated_ids(located)
     if not record:
         details += _contradictions(located)
@@ -138,8 +143,8 @@ def check_annotations(
     return [item.annotation for item in located]
 
 
-def _faults(item: Located, codebook: Codebook) -> Iterator[Detail]:
-    note, line = item.annotation, item.line
+def find_faults(note: Annotation, codebook: Codebook, line: int) -> Iterator[Detail]:
+    """Yield what is wrong with one annotation; `line` is the index that each fault carries."""
     known = set(codebook.ids)
     for label in note.labels:
         if label not in known:
@@ -182,3 +187,30 @@ def _contradictions(located: Iterable[Located]) -> Iterator[Detail]:
                 f"{sorted(other.annotation.labels)}"
             )
             yield Detail("labels", found, rule, item.line)
+
+
+def text_key(text: str) -> str:
+    """Return what two spellings of one text share: the sha256 without regard to white space.
+
+    Unicode's composed and decomposed forms count as the same too (NFC).
+    """
+    folded = " ".join(unicodedata.normalize("NFC", text).split())
+    return hashlib.sha256(folded.encode()).hexdigest()
+
+
+def data_hash(annotations: Sequence[Annotation]) -> str:
+    """Return the sha256 of what is learnt from: ids, texts, labels, evidence and attributes."""
+    digest = hashlib.sha256()
+    for annotation in sorted(annotations, key=lambda item: item.id):
+        digest.update(annotation.model_dump_json(exclude={"created", "annotator", "note"}).encode())
+    return digest.hexdigest()
+
+
+def write_annotations(path: str | Path, annotations: Iterable[Annotation]) -> None:
+    """Write a file of annotations sorted by id, in one step: whole, or as it was before.
+
+    Raises:
+        DiplophraseError: `storage` if it cannot be written.
+    """
+    rows = sorted(annotations, key=lambda item: item.id)
+    write_whole(Path(path), "".join(f"{row.to_json()}\n" for row in rows).encode())

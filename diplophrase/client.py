@@ -46,6 +46,13 @@ from diplophrase.client_calls import (
     plan_statement,
     request_headers,
 )
+from diplophrase.client_labels import (
+    AddedResult,
+    AnnotationsPage,
+    AsyncLabelCalls,
+    LabelCalls,
+    ReviewResult,
+)
 from diplophrase.errors import MissingExtra
 
 try:
@@ -54,6 +61,8 @@ except ModuleNotFoundError:
     raise MissingExtra("diplophrase.client", "client", "httpx") from None
 
 __all__ = [
+    "AddedResult",
+    "AnnotationsPage",
     "AsyncClient",
     "ClassifyResult",
     "Client",
@@ -64,6 +73,7 @@ __all__ = [
     "ModelsResult",
     "PromoteResult",
     "Retry",
+    "ReviewResult",
     "SentenceResult",
     "ServiceError",
     "StatementResult",
@@ -74,7 +84,8 @@ DEFAULT_RETRY = Retry()
 CONNECT_TIMEOUT_S = 10.0
 _LEAST_TIMEOUT_S = 0.001  # a wait may end a little after the deadline
 
-# what a new connection may mend; a request asks, or promotes: twice does no harm
+# what a new connection may mend; a request asks, promotes, queues or takes back, where twice does
+# no harm, or it adds annotations under a key that makes it count once
 _TRANSIENT = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
@@ -107,7 +118,7 @@ def loss_of(error: httpx.RequestError) -> Lost:
     return Lost("unreachable", f"the request failed ({reason}).", False)
 
 
-class Client:
+class Client(LabelCalls):
     """Asks the service, one request at a time. May be used from several threads.
 
     Args:
@@ -271,7 +282,7 @@ class Client:
             return loss_of(error)
 
 
-class AsyncClient:
+class AsyncClient(AsyncLabelCalls):
     """Asks the service from asyncio, with at most `concurrency` requests in flight.
 
     The bound holds for all calls of one client together; a request that waits for another

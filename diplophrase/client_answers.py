@@ -266,7 +266,7 @@ def read_classify(calls: Sequence[Call], answers: Sequence[Answer]) -> ClassifyR
     """
     results: list[Result] = []
     for call, answer in zip(calls, answers, strict=True):
-        rows = _read(_Classified, call, answer).results
+        rows = read_as(_Classified, call, answer).results
         if call.payload is None or len(rows) != len(call.payload["texts"]):
             raise bad_answer(call, answer)
         results.extend(row.typed() for row in rows)
@@ -279,7 +279,7 @@ def read_statement(call: Call, answer: Answer) -> StatementResult:
     Raises:
         ServiceError: `bad_answer`, if the answer cannot be read.
     """
-    found = _read(_Statement, call, answer)
+    found = read_as(_Statement, call, answer)
     sentences = tuple(
         SentenceResult(row.start, row.end, row.text, row.typed()) for row in found.sentences
     )
@@ -292,7 +292,7 @@ def read_labels(call: Call, answer: Answer) -> LabelsResult:
     Raises:
         ServiceError: `bad_answer`, if the answer cannot be read.
     """
-    found = _read(_Labels, call, answer)
+    found = read_as(_Labels, call, answer)
     return LabelsResult(found.model_version, found.codebook_version, tuple(found.labels))
 
 
@@ -302,7 +302,7 @@ def read_models(call: Call, answer: Answer) -> ModelsResult:
     Raises:
         ServiceError: `bad_answer`, if the answer cannot be read.
     """
-    found = _read(_Models, call, answer)
+    found = read_as(_Models, call, answer)
     return ModelsResult(found.serving, found.current, found.refused, tuple(found.versions))
 
 
@@ -312,7 +312,7 @@ def read_promote(call: Call, answer: Answer) -> PromoteResult:
     Raises:
         ServiceError: `bad_answer`, if the answer cannot be read.
     """
-    found = _read(_Promoted, call, answer)
+    found = read_as(_Promoted, call, answer)
     return PromoteResult(found.model_version, found.previous)
 
 
@@ -324,33 +324,38 @@ def read_ready(call: Call, outcome: Answer | Lost) -> bool:
     """
     if isinstance(outcome, Lost) or outcome.status == 503:
         return False
-    return _read(_Ready, call, require(call, outcome, 1)).status == "ready"
+    return read_as(_Ready, call, require(call, outcome, 1)).status == "ready"
 
 
-def _read(shape: type[M], call: Call, answer: Answer) -> M:
+def read_as(shape: type[M], call: Call, answer: Answer) -> M:
+    """Return an answer in the shape that it must have.
+
+    Raises:
+        ServiceError: `bad_answer`, if it has another.
+    """
     try:
         return shape.model_validate_json(answer.content)
     except ValidationError:
         raise bad_answer(call, answer) from None
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
     """A shape of JSON; fields that a newer service adds are left out."""
 
     model_config = ConfigDict(protected_namespaces=())  # `model_version` is a field
 
 
-class _Fault(_Wire):
+class _Fault(Wire):
     kind: str
     message: str
     details: list[Detail] = Field(default_factory=list)
 
 
-class _Failure(_Wire):
+class _Failure(Wire):
     error: _Fault
 
 
-class _Hit(_Wire):
+class _Hit(Wire):
     model_config = ConfigDict(extra="allow")  # attributes stand beside the label's own fields
 
     id: str
@@ -363,7 +368,7 @@ class _Hit(_Wire):
         return LabelHit(self.id, self.score, self.evidence, attributes)
 
 
-class _Result(_Wire):
+class _Result(Wire):
     labels: list[_Hit]
     speaker: str
     model_version: str
@@ -388,34 +393,34 @@ class _Sentence(_Result):
     text: str
 
 
-class _Classified(_Wire):
+class _Classified(Wire):
     results: list[_Result]
 
 
-class _Statement(_Wire):
+class _Statement(Wire):
     id: str | None
     model_version: str
     sentences: list[_Sentence]
     summary: dict[str, LabelSummary]
 
 
-class _Labels(_Wire):
+class _Labels(Wire):
     model_version: str
     codebook_version: str
     labels: list[LabelInfo]
 
 
-class _Models(_Wire):
+class _Models(Wire):
     serving: str
     current: str | None
     refused: str | None
     versions: list[ModelInfo]
 
 
-class _Promoted(_Wire):
+class _Promoted(Wire):
     model_version: str
     previous: str
 
 
-class _Ready(_Wire):
+class _Ready(Wire):
     status: str

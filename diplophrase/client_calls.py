@@ -22,10 +22,14 @@ class Call:
     url: str
     payload: dict[str, Any] | None = None
     start: int | None = None
+    once: str | None = None  # an idempotency key
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go with the body."""
-        return {} if self.payload is None else {"Content-Type": "application/json"}
+        if self.payload is None:
+            return {}
+        once = {} if self.once is None else {"Idempotency-Key": self.once}
+        return {"Content-Type": "application/json", **once}
 
     def body(self) -> bytes | None:
         """Return the JSON in UTF-8.

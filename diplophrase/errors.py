@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[int, int]] = {
     "bundle_refused": (409, 5),
     "storage": (507, 5),
     "not_ready": (503, 5),
+    "database": (503, 5),
     "missing_extra": (500, 6),
     "settings": (500, 7),
     "training": (500, 8),

@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", env_prefix=ENV_PREFIX, frozen=True)
 
     models: Path = Field(Path("models"), description="folder of bundles, with CURRENT")
+    labels: Path = Field(Path("labels"), description="folder of codebook and annotations")
+    database: str | None = Field(
+        None, description="URL of the label store; none: a SQLite file in `labels`"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(1, ge=1, le=64, description="processes that share the port")

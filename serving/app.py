@@ -16,11 +16,13 @@ from fastapi_offline import FastAPIOffline
 from diplophrase import __version__
 from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Result
-from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
+from diplophrase.errors import DiplophraseError
 from diplophrase.sentences import split_sentences
 from diplophrase.settings import Settings
-from diplophrase.visible import HALF_CHARACTER, is_blank
+from serving.annotations import add_annotations
+from serving.bounds import check_sizes, check_statement
 from serving.deadline import Deadline
+from serving.desk import Desk
 from serving.document import document_bounds
 from serving.engine import Engine, not_ready
 from serving.errors import BodyLimit, install_errors
@@ -29,6 +31,7 @@ from serving.keys import install_keys, require_key
 from serving.logs import Observe
 from serving.metrics import Metrics, add_metrics
 from serving.models import add_models
+from serving.review import add_review
 from serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -70,6 +73,7 @@ def create_app(
         for task in tasks:
             task.cancel()
         await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(desk.close)
 
     failures: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorResponse} for status in (400, 401, 408, 413, 422, 429, 503, 504)
@@ -96,6 +100,9 @@ def create_app(
     _add_classify(api, settings)
     _add_labels(api)
     add_models(api, settings.models)
+    desk = Desk(settings)
+    add_annotations(api, settings, desk)
+    add_review(api, settings, desk)
     app.include_router(api)
     document_bounds(app, settings)
     return app
@@ -137,56 +144,6 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def check_sizes(texts: Sequence[str], settings: Settings) -> None:
-    """Refuse too many texts, and every text that is blank or too long.
-
-    Raises:
-        InvalidRequest: naming each bad text by its index, but if there are too many texts.
-    """
-    details = []
-    if len(texts) > settings.max_texts:
-        rule = f"at most {settings.max_texts} texts a request"
-        details.append(Detail("texts", f"{len(texts)} texts", rule))
-    else:
-        for index, text in enumerate(texts):
-            if fault := _size_fault(text, settings):
-                details.append(Detail("texts", *fault, index))
-    if details:
-        first = details[0]
-        where = first.field if first.index is None else f"{first.field}[{first.index}]"
-        more = f", and {len(details) - 1} more faults (see details)" if len(details) > 1 else ""
-        raise InvalidRequest(f"{where}: found {first.found}; {first.rule}{more}.", details=details)
-
-
-def _size_fault(text: str, settings: Settings) -> tuple[str, str] | None:
-    """Return what was found and the rule it breaks."""
-    if is_blank(text):
-        return f"{len(text)} blank characters", "a text has a visible character"
-    if len(text) > settings.max_characters:
-        return f"{len(text)} characters", (
-            f"at most {settings.max_characters} characters a text; "
-            f"POST /v1/statements splits longer ones"
-        )
-    return None
-
-
-def check_statement(text: str, settings: Settings) -> None:
-    """Refuse a statement that is blank, too long or no Unicode.
-
-    Raises:
-        InvalidRequest: saying which.
-    """
-    limit = settings.max_statement_characters
-    found, rule = f"{len(text)} characters", ""
-    if is_blank(text) or len(text) > limit:
-        rule = f"a statement has a visible character and at most {limit} characters"
-    elif half := HALF_CHARACTER.search(text):
-        found, rule = repr(half[0]), "a statement has no half of a surrogate pair"
-    if rule:
-        detail = Detail("text", found, rule)
-        raise InvalidRequest(f"text: found {found}; {rule}.", details=[detail])
 
 
 def _add_classify(api: APIRouter, settings: Settings) -> None:

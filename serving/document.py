@@ -18,9 +18,13 @@ def document_bounds(app: FastAPI, settings: Settings) -> None:
         document = describe()
         schemas = document["components"]["schemas"]
         visible = {"minLength": 1, "pattern": VISIBLE}
-        texts = schemas["ClassifyRequest"]["properties"]["texts"]
-        texts["maxItems"] = settings.max_texts
-        texts["items"] |= visible | {"maxLength": settings.max_characters}
+        text = visible | {"maxLength": settings.max_characters}
+        for request in ("ClassifyRequest", "ReviewRequest"):
+            texts = schemas[request]["properties"]["texts"]
+            texts["maxItems"] = settings.max_texts
+            texts["items"] |= text
+        schemas["AnnotationsRequest"]["properties"]["annotations"]["maxItems"] = settings.max_texts
+        schemas["Draft"]["properties"]["text"] |= text
         statement = schemas["StatementRequest"]["properties"]["text"]
         statement |= visible | {"maxLength": settings.max_statement_characters}
         return document

@@ -16,7 +16,7 @@ from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 
 log = logging.getLogger("diplophrase.serving")
 
-_MOST_DETAILS = 1_000  # faults that one answer lists
+MOST_DETAILS = 1_000  # faults that one answer lists
 _SHOWN = 100  # characters of a field's name
 
 # pydantic's fault type -> the rule in our words; others keep pydantic's own sentence
@@ -66,7 +66,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         where = faults[0]["loc"][-1]
         reason = faults[0].get("ctx", {}).get("error", "not JSON")
         return respond(_not_json(f"at character {where}: {reason}"))
-    details = [_detail(fault) for fault in faults[:_MOST_DETAILS]]
+    details = [_detail(fault) for fault in faults[:MOST_DETAILS]]
     named = "; ".join(f"{_place(detail)}: {detail.rule}" for detail in details[:5])
     more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
     return respond(InvalidRequest(f"The request cannot be read: {named}{more}.", details=details))

@@ -14,7 +14,7 @@ _MOST_FIELDS = 100
 _PRECISION = "give only labels of which this share is right; without it, precision and recall alike"
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
     """A body of known fields. It is refused as a whole where naming each fault would take long."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -28,7 +28,7 @@ class _Request(BaseModel):
         return body
 
 
-class ClassifyRequest(_Request):
+class ClassifyRequest(Request):
     """Texts to label: a sentence each."""
 
     texts: Annotated[
@@ -42,7 +42,7 @@ class ClassifyRequest(_Request):
     )
 
 
-class StatementRequest(_Request):
+class StatementRequest(Request):
     """A whole statement, split into sentences by the service."""
 
     text: str = Field(description="the statement")

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from diplophrase.annotations import SPEAKERS, Annotation
+from diplophrase.annotations import SPEAKERS, Annotation, data_hash
 from diplophrase.bundle import (
     SCHEMA_VERSION,
     Base,
@@ -198,11 +198,3 @@ def bundle_config(
         phrase_weight=PHRASE_WEIGHT if lexicon else 0.0,
         base=recipe.base,
     )
-
-
-def data_hash(annotations: Sequence[Annotation]) -> str:
-    """Return the sha256 of what is learnt from: ids, texts, labels, evidence and attributes."""
-    digest = hashlib.sha256()
-    for annotation in sorted(annotations, key=lambda item: item.id):
-        digest.update(annotation.model_dump_json(exclude={"created", "annotator", "note"}).encode())
-    return digest.hexdigest()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from diplophrase.annotations import Annotation, check_annotations
+from diplophrase.annotations import Annotation, check_annotations, data_hash
 from diplophrase.bundle import PREDICTIONS, Bundle, Domain, load_bundle
 from diplophrase.classifier import Classifier
 from diplophrase.codebook import load_codebook
@@ -28,7 +28,7 @@ from training.data import Data, Paths, read_data
 from training.dataset import label_targets
 from training.domain import embed, fit_domain
 from training.finetune import TrainConfig
-from training.fit import Candidate, Recipe, data_hash, draft_bundle
+from training.fit import Candidate, Recipe, draft_bundle
 from training.measure import Measured, Plan, cross_validate
 from training.naming import name_labels
 from training.plots import draw_plots

@@ -15,6 +15,7 @@ from diplophrase import __version__
 from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Classifier, Result
 from diplophrase.command.keys import keys_app
+from diplophrase.command.label_store import bring_training_up_to_date
 from diplophrase.command.labels import labels_app
 from diplophrase.command.models import models_app
 from diplophrase.command.score import score
@@ -184,6 +185,7 @@ def train(
     """Train a model on the annotations, measure it, and write it as a new version."""
     from training.command import run_training
 
+    bring_training_up_to_date(labels)
     run_training(
         base=base,
         labels=labels,

@@ -92,7 +92,12 @@ def running_server(*options: str, **settings: object) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+    with (
+        tempfile.NamedTemporaryFile(suffix=".log") as log,
+        tempfile.TemporaryDirectory(prefix="dp-store-") as store,
+    ):
+        if "labels" not in settings:  # the labels of this clone stay as they are
+            settings.setdefault("database", f"sqlite:///{store}/store.db")
         process = subprocess.Popen(
             [*COMMAND, "serve", "--port", str(port), *options],
             cwd=ROOT,

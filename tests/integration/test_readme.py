@@ -62,8 +62,8 @@ def test_agreement_in_the_datasheet_is_the_measured_one() -> None:
 
 
 def test_the_bundle_was_trained_on_the_annotations_that_are_here() -> None:
+    from diplophrase.annotations import data_hash
     from training.data import Paths, read_data
-    from training.fit import data_hash
 
     paths = Paths(ROOT / "labels", ROOT / "seeds" / "sources.yaml", ROOT / "models")
     assert data_hash(read_data(paths).all) == METRICS["data"]["hash"]

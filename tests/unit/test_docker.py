@@ -87,12 +87,13 @@ def test_the_serve_extra_names_no_training_library() -> None:
     assert names.isdisjoint({"torch", "transformers", "datasets", "scikit-learn", "diplophrase"})
 
 
-def test_the_last_stage_takes_the_installation_and_the_models_only(
+def test_the_last_stage_takes_the_installation_models_and_codebook_only(
     last_stage: list[Instruction],
 ) -> None:
     assert texts_of(last_stage, "COPY") == [
         "--from=build /opt/venv /opt/venv",
         "--chown=10001:10001 models /srv/diplophrase/models",
+        "--chown=10001:10001 labels/codebook.yaml /srv/diplophrase/labels/codebook.yaml",
     ]
 
 

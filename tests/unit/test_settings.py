@@ -15,6 +15,8 @@ DEFAULTS = {
     "open_reading": True,
     "cors_origins": [],
     "models": Path("models"),
+    "labels": Path("labels"),
+    "database": None,
     "host": "127.0.0.1",
     "port": 8000,
     "workers": 1,

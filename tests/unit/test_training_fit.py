@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer
 from training_fixtures import LABELS, make_codebook, make_note, make_notes
 
+from diplophrase.annotations import data_hash
 from diplophrase.bundle import Base, Calibration, OperatingPoint, load_bundle
 from diplophrase.classifier import Classifier, pad
 from diplophrase.errors import BundleError, TrainingError
@@ -24,7 +25,7 @@ from training.dataset import NO_EVIDENCE, Batch, build_dataset
 from training.definitions import start_from_definitions
 from training.export import verify_export
 from training.finetune import TrainConfig, finetune, losses, prepare_model
-from training.fit import _spread, bundle_config, data_hash, draft_bundle, fit_or_reuse
+from training.fit import _spread, bundle_config, draft_bundle, fit_or_reuse
 from training.metrics import span_f1
 from training.model import ModelOutput, PhraseModel
 
