@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(512, ge=1, description="padded tokens in a batch")
     max_in_flight: int = Field(8_192, ge=1, description="texts waiting or running, in all requests")
     deadline_s: float = Field(30.0, gt=0, description="seconds from arrival to answer")
+    frozen_test: Path | None = Field(
+        None, description="labelled sentences on which a version is tested before its promotion"
+    )
     keys: Path = Field(Path("keys.json"), description="file of API keys, which writing needs")
     open_reading: bool = Field(True, description="only writing needs a key; if false, all of /v1")
     cors_origins: list[str] = Field([], description="origins whose pages may read answers")
