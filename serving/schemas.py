@@ -156,11 +156,28 @@ class ModelsResponse(BaseModel):
     versions: list[ModelInfo]
 
 
+class PromoteRequest(_Request):
+    """How a version is promoted."""
+
+    force: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1_000,
+        pattern=r"\S",
+        description="promote even a version that is worse, for this reason, which is recorded",
+    )
+
+
 class PromoteResponse(BaseModel):
-    """The version that serves from now on, and the one that did before."""
+    """The version that serves from now on, and the one that did before.
+
+    `reasons` say what the gate found against a version that was forced.
+    """
 
     model_version: str
     previous: str
+    verdict: Literal["pass", "fail", "not compared"]
+    reasons: list[str]
 
 
 class ErrorDetail(BaseModel):
