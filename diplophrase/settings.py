@@ -36,6 +36,15 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(512, ge=1, description="padded tokens in a batch")
     max_in_flight: int = Field(8_192, ge=1, description="texts waiting or running, in all requests")
     deadline_s: float = Field(30.0, gt=0, description="seconds from arrival to answer")
+    labels: Path = Field(Path("labels"), description="folder of codebook and hand labels")
+    seeds: Path = Field(Path("seeds"), description="folder of source documents")
+    jobs: Path | None = Field(None, description="folder of jobs; default: `.jobs` in `models`")
+    job_command: list[str] = Field(
+        [], description="what runs jobs; default: the `diplophrase` of the service"
+    )
+    job_grace_s: float = Field(
+        10.0, ge=0, description="seconds that a cancelled job has to end by itself"
+    )
     frozen_test: Path | None = Field(
         None, description="labelled sentences on which a version is tested before its promotion"
     )
@@ -47,6 +56,10 @@ class Settings(BaseSettings):
     max_characters: int = Field(5_000, ge=1, description="characters per text")
     max_statement_characters: int = Field(200_000, ge=1, description="characters per statement")
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="bytes per request body")
+
+    @property
+    def jobs_folder(self) -> Path:
+        return self.models / ".jobs" if self.jobs is None else self.jobs
 
     @classmethod
     def settings_customise_sources(

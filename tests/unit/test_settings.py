@@ -11,6 +11,12 @@ from diplophrase.errors import SettingsError
 from diplophrase.settings import Settings, load_settings
 
 DEFAULTS = {
+    "labels": Path("labels"),
+    "seeds": Path("seeds"),
+    "jobs": None,
+    "job_command": [],
+    "job_grace_s": 10.0,
+    "frozen_test": None,
     "keys": Path("keys.json"),
     "open_reading": True,
     "cors_origins": [],
