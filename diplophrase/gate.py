@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from diplophrase.bundle import current_bundle, load_version, set_current
 from diplophrase.compare import Comparison, compare_versions
-from diplophrase.errors import BundleError, Detail, DiplophraseError
+from diplophrase.errors import BundleError, Detail, DiplophraseError, InvalidRequest
 from diplophrase.figures import Paired
 from diplophrase.promotions import (
     Promotion,
@@ -134,11 +134,14 @@ def carry_out(
     """Record the decision and, if it passed or is forced, make its version current.
 
     Raises:
+        InvalidRequest: if the reason to force it is blank.
         DiplophraseError: `gate_refused` if the version fails and no reason to force it is given;
             `conflict` if CURRENT has moved since; `storage` if the record cannot be written.
         BundleError: if the version is not whole any more or CURRENT cannot be written; it is as
             it was, and the record says that it failed.
     """
+    if force is not None and not force.strip():
+        raise InvalidRequest("--force: found a blank reason; give the reason in words.")
     refused = bool(decision.faults) and force is None
     record = Promotion(
         action="promote",
@@ -155,12 +158,14 @@ def carry_out(
         if refused:
             log.add(record)
             raise _refusal(decision)
-        if current_version(models) != decision.against:
+        current = current_version(models)
+        if current not in (decision.against, decision.version):
             raise DiplophraseError(
-                f"CURRENT has moved from {decision.against} to {current_version(models)} while "
+                f"CURRENT has moved from {decision.against} to {current} while "
                 f"{decision.version} was compared. Promote it again.",
                 kind="conflict",
             )
+        record = record.model_copy(update={"before": current})
         _make_current(log, models, record)
     return record
 

@@ -17,7 +17,7 @@ class Prediction(BaseModel):
     event are in one fold.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     id: str
     fold: int

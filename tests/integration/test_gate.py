@@ -14,7 +14,7 @@ from diplophrase import compare as comparing
 from diplophrase.annotations import read_annotations
 from diplophrase.bundle import PREDICTIONS, current_bundle
 from diplophrase.compare import compare_versions
-from diplophrase.errors import BundleError, DiplophraseError, InvalidData
+from diplophrase.errors import BundleError, DiplophraseError, InvalidData, InvalidRequest
 from diplophrase.gate import carry_out, decide, judge, roll_back
 from diplophrase.promotions import Promotion, read_promotions
 from diplophrase.speed import Speed
@@ -295,6 +295,26 @@ def test_a_decision_does_not_outlive_the_version_it_was_made_against(models: Pat
         carry_out(models, decision, by="user ada")
     assert moved.value.kind == "conflict"
     assert current_bundle(models).name == "other"
+
+
+def test_a_promotion_that_is_asked_for_twice_at_once_succeeds_twice(models: Path) -> None:
+    measured_version(models, "new")
+    both = [decide(models, "new") for _ in range(2)]
+    for decision in both:
+        carry_out(models, decision, by="user ada")
+    assert decisions(models) == [
+        ("old", "new", "pass", "promoted"),
+        ("new", "new", "pass", "promoted"),
+    ]
+    assert roll_back(models, by="user ada").to == "old"
+
+
+@pytest.mark.parametrize("force", ["", "  "])
+def test_force_needs_a_reason(models: Path, force: str) -> None:
+    measured_version(models, "new", miss(LABEL, 0.2))
+    with pytest.raises(InvalidRequest, match="found a blank reason"):
+        promote(models, "new", force=force)
+    assert current_bundle(models).name == "old"
 
 
 def test_a_swap_that_fails_is_recorded_as_failed(
