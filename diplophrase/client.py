@@ -30,8 +30,6 @@ from diplophrase.client_answers import (
     plan_retry,
     read_classify,
     read_labels,
-    read_models,
-    read_promote,
     read_ready,
     read_statement,
     require,
@@ -42,9 +40,14 @@ from diplophrase.client_calls import (
     check_base_url,
     check_positive,
     plan_classify,
-    plan_promote,
     plan_statement,
     request_headers,
+)
+from diplophrase.client_jobs import (
+    AsyncOperationCalls,
+    JobProgress,
+    JobResult,
+    OperationCalls,
 )
 from diplophrase.client_labels import (
     AddedResult,
@@ -66,6 +69,8 @@ __all__ = [
     "AsyncClient",
     "ClassifyResult",
     "Client",
+    "JobProgress",
+    "JobResult",
     "LabelInfo",
     "LabelSummary",
     "LabelsResult",
@@ -118,7 +123,7 @@ def loss_of(error: httpx.RequestError) -> Lost:
     return Lost("unreachable", f"the request failed ({reason}).", False)
 
 
-class Client(LabelCalls):
+class Client(LabelCalls, OperationCalls):
     """Asks the service, one request at a time. May be used from several threads.
 
     Args:
@@ -226,26 +231,6 @@ class Client(LabelCalls):
         call = Call("GET", f"{self._base_url}/v1/labels")
         return read_labels(call, self._send(call))
 
-    def models(self) -> ModelsResult:
-        """Return the versions of the model that the service has.
-
-        Raises:
-            ServiceError: if the request fails.
-        """
-        call = Call("GET", f"{self._base_url}/v1/models")
-        return read_models(call, self._send(call))
-
-    def promote(self, version: str) -> PromoteResult:
-        """Make a version the one that answers; needs `api_key`.
-
-        Raises:
-            InvalidRequest: before anything is sent, if `version` cannot be the name of one.
-            ServiceError: if the request fails: `not_found`, or `bundle_refused` if the version is
-                not whole; the old one serves on.
-        """
-        call = plan_promote(self._base_url, version)
-        return read_promote(call, self._send(call))
-
     def ready(self) -> bool:
         """Tell at once, with one attempt, whether the service takes requests.
 
@@ -282,7 +267,7 @@ class Client(LabelCalls):
             return loss_of(error)
 
 
-class AsyncClient(AsyncLabelCalls):
+class AsyncClient(AsyncLabelCalls, AsyncOperationCalls):
     """Asks the service from asyncio, with at most `concurrency` requests in flight.
 
     The bound holds for all calls of one client together; a request that waits for another
@@ -374,16 +359,6 @@ class AsyncClient(AsyncLabelCalls):
         """Return the labels that the service's model knows; see `Client.labels`."""
         call = Call("GET", f"{self._base_url}/v1/labels")
         return read_labels(call, await self._send(call))
-
-    async def models(self) -> ModelsResult:
-        """Return the versions of the model that the service has; see `Client.models`."""
-        call = Call("GET", f"{self._base_url}/v1/models")
-        return read_models(call, await self._send(call))
-
-    async def promote(self, version: str) -> PromoteResult:
-        """Make a version the one that answers; see `Client.promote`."""
-        call = plan_promote(self._base_url, version)
-        return read_promote(call, await self._send(call))
 
     async def ready(self) -> bool:
         """Tell whether the service takes requests; see `Client.ready`. Waits for no turn."""

@@ -164,10 +164,16 @@ class ModelsResult:
 
 @dataclass(frozen=True, slots=True)
 class PromoteResult:
-    """The version that serves from now on, and the one that did before."""
+    """The version that serves from now on, and the one that did before.
+
+    `verdict` is the gate's: pass, fail (the version was forced, in spite of the `reasons`) or not
+    compared.
+    """
 
     model_version: str
     previous: str
+    verdict: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 def is_transient(outcome: Answer | Lost) -> bool:
@@ -196,7 +202,8 @@ def plan_retry(
         ServiceError: `deadline`, if the wait would outlast the `left_s` seconds; its cause is the
             error of this attempt.
     """
-    if not is_transient(outcome) or attempt >= retry.attempts:
+    broken = isinstance(outcome, Lost) and call.unrepeated
+    if broken or not is_transient(outcome) or attempt >= retry.attempts:
         return None
     delay = delay_before_retry(attempt, retry=retry, asked_s=retry_after_s(outcome), jitter=jitter)
     if delay < left_s:
@@ -313,7 +320,8 @@ def read_promote(call: Call, answer: Answer) -> PromoteResult:
         ServiceError: `bad_answer`, if the answer cannot be read.
     """
     found = read_as(_Promoted, call, answer)
-    return PromoteResult(found.model_version, found.previous)
+    reasons = tuple(found.reasons)
+    return PromoteResult(found.model_version, found.previous, found.verdict, reasons)
 
 
 def read_ready(call: Call, outcome: Answer | Lost) -> bool:
@@ -420,6 +428,8 @@ class _Models(Wire):
 class _Promoted(Wire):
     model_version: str
     previous: str
+    verdict: str = ""
+    reasons: list[str] = Field(default_factory=list)
 
 
 class _Ready(Wire):

@@ -16,13 +16,17 @@ from diplophrase.errors import InvalidRequest, SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request; `start` is the place of its first text in the caller's list, if cut."""
+    """One request; `start` is the place of its first text in the caller's list, if cut.
 
-    method: Literal["GET", "POST"]
+    One that does harm if it is done twice is `unrepeated`, unless the service refused it.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
     url: str
     payload: dict[str, Any] | None = None
     start: int | None = None
     once: str | None = None  # an idempotency key
+    unrepeated: bool = False  # not sent again after a broken connection
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go with the body."""
@@ -169,8 +173,8 @@ def _asked(precision: float | None) -> dict[str, float]:
     return {} if precision is None else {"precision": precision}
 
 
-def plan_promote(base_url: str, version: str) -> Call:
-    """Return the call that makes `version` the one that answers.
+def plan_promote(base_url: str, version: str, force: str | None = None) -> Call:
+    """Return the call that makes `version` the one that answers, if need be by force.
 
     Raises:
         InvalidRequest: if `version` cannot be the name of one.
@@ -179,7 +183,8 @@ def plan_promote(base_url: str, version: str) -> Call:
         raise InvalidRequest(
             f"version: found {version[:100]!r}; must be a name that `models()` gives."
         )
-    return Call("POST", f"{base_url}/v1/models/{version}/promote")
+    payload = None if force is None else {"force": force}
+    return Call("POST", f"{base_url}/v1/models/{version}/promote", payload)
 
 
 def delay_before_retry(attempt: int, *, retry: Retry, asked_s: float, jitter: float) -> float:

@@ -27,7 +27,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", env_prefix=ENV_PREFIX, frozen=True)
 
     models: Path = Field(Path("models"), description="folder of bundles, with CURRENT")
-    labels: Path = Field(Path("labels"), description="folder of codebook and annotations")
     database: str | None = Field(
         None, description="URL of the label store; none: a SQLite file in `labels`"
     )
@@ -40,6 +39,18 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(512, ge=1, description="padded tokens in a batch")
     max_in_flight: int = Field(8_192, ge=1, description="texts waiting or running, in all requests")
     deadline_s: float = Field(30.0, gt=0, description="seconds from arrival to answer")
+    labels: Path = Field(Path("labels"), description="folder of codebook and hand labels")
+    seeds: Path = Field(Path("seeds"), description="folder of source documents")
+    jobs: Path | None = Field(None, description="folder of jobs; default: `.jobs` in `models`")
+    job_command: list[str] = Field(
+        [], description="what runs jobs; default: the `diplophrase` of the service"
+    )
+    job_grace_s: float = Field(
+        10.0, ge=0, description="seconds that a cancelled job has to end by itself"
+    )
+    frozen_test: Path | None = Field(
+        None, description="labelled sentences on which a version is tested before its promotion"
+    )
     keys: Path = Field(Path("keys.json"), description="file of API keys, which writing needs")
     open_reading: bool = Field(True, description="only writing needs a key; if false, all of /v1")
     cors_origins: list[str] = Field([], description="origins whose pages may read answers")
@@ -48,6 +59,10 @@ class Settings(BaseSettings):
     max_characters: int = Field(5_000, ge=1, description="characters per text")
     max_statement_characters: int = Field(200_000, ge=1, description="characters per statement")
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="bytes per request body")
+
+    @property
+    def jobs_folder(self) -> Path:
+        return self.models / ".jobs" if self.jobs is None else self.jobs
 
     @classmethod
     def settings_customise_sources(

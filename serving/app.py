@@ -27,6 +27,7 @@ from serving.document import document_bounds
 from serving.engine import Engine, not_ready
 from serving.errors import BodyLimit, install_errors
 from serving.headers import add_headers
+from serving.jobs.routes import add_jobs
 from serving.keys import install_keys, require_key
 from serving.logs import Observe
 from serving.metrics import Metrics, add_metrics
@@ -103,6 +104,7 @@ def create_app(
     desk = Desk(settings)
     add_annotations(api, settings, desk)
     add_review(api, settings, desk)
+    add_jobs(api, settings)
     app.include_router(api)
     document_bounds(app, settings)
     return app

@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `POST /v1/models/{version}/promote`."""
+"""`GET /v1/models`, and `POST` to promote a version and to go back to the one before."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from diplophrase.bundle import FILES, MANIFEST, current_bundle
 from diplophrase.errors import BundleError
 from diplophrase.versions import Version, read_version, version_paths
 from serving.keys import KeyRecord, require_key
-from serving.schemas import ErrorResponse, ModelsResponse, PromoteResponse
-from serving.swap import ModelWatcher
+from serving.schemas import ErrorResponse, ModelsResponse, PromoteRequest, PromoteResponse
+from serving.swap import ModelWatcher, Moved
 
 log = logging.getLogger("diplophrase.serving")
 
@@ -53,7 +53,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 
 def add_models(api: APIRouter, models: Path) -> None:
-    """Add both calls; the application's state holds the `watcher` that swaps."""
+    """Add the calls; the application's state holds the `watcher` that swaps."""
     catalogue = Catalogue(models)
     failures: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorResponse} for status in (401, 404, 409, 503, 507)
@@ -78,21 +78,54 @@ def add_models(api: APIRouter, models: Path) -> None:
     @api.post(
         "/models/{version}/promote",
         response_model=PromoteResponse,
-        summary="Make a version the one that answers",
+        summary="Make a version the one that answers, if it is no worse",
         responses=failures,
     )
     async def promote(
-        version: str, request: Request, key: Annotated[KeyRecord, Depends(require_key)]
+        version: str,
+        request: Request,
+        key: Annotated[KeyRecord, Depends(require_key)],
+        body: PromoteRequest | None = None,
     ) -> JSONResponse:
-        """Answer when the version serves here.
+        """Answer when the version serves here, which takes some seconds of comparing.
 
         Other processes on the same folder follow within `model_poll_s` seconds. A version that is
-        not whole is refused with 409, and the old one serves on.
+        not whole, or worse than the one that answers, is refused with 409, and the old one serves
+        on; `force` promotes one that is worse. `promotions.jsonl` keeps every decision.
         """
         watcher: ModelWatcher = request.app.state.watcher
-        previous = await watcher.promote(version)
-        log.info("model %s promoted with the key %s", version, key.id)
-        return JSONResponse({"model_version": version, "previous": previous})
+        force = body.force if body is not None else None
+        return _moved(await watcher.promote(version, by=_who(key), force=force))
+
+    @api.post(
+        "/models/rollback",
+        response_model=PromoteResponse,
+        summary="Go back to the version that answered before",
+        responses=failures,
+    )
+    async def rollback(
+        request: Request, key: Annotated[KeyRecord, Depends(require_key)]
+    ) -> JSONResponse:
+        """Answer when that version serves here; calling it twice goes back two."""
+        watcher: ModelWatcher = request.app.state.watcher
+        return _moved(await watcher.roll_back(by=_who(key)))
+
+
+def _who(key: KeyRecord) -> str:
+    return f"key {key.id} {key.name}"
+
+
+def _moved(moved: Moved) -> JSONResponse:
+    record = moved.record
+    log.info("%s of the model %s by the %s", record.action, record.to, record.by)
+    return JSONResponse(
+        {
+            "model_version": record.to,
+            "previous": moved.previous,
+            "verdict": record.verdict,
+            "reasons": record.reasons,
+        }
+    )
 
 
 def _current(models: Path) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from diplophrase.bundle import PRECISIONS
+from diplophrase.bundle import PRECISIONS, VERSION_NAME
 from diplophrase.settings import MOST_TEXTS
+from serving.jobs.state import State
 
 _MOST_FIELDS = 100
 _PRECISION = "give only labels of which this share is right; without it, precision and recall alike"
@@ -51,6 +53,26 @@ class StatementRequest(Request):
     precision: float | None = Field(
         None, gt=0, le=PRECISIONS[-1], strict=False, description=_PRECISION
     )
+
+
+class TrainOptions(Request):
+    """What a training may be told; what is left out is as `diplophrase train` has it."""
+
+    fast: bool = Field(False, description="train the heads alone, in well under a minute")
+    folds: int | None = Field(None, ge=0, le=20, description="0: no figures, no calibration")
+    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="seed of the whole run")
+    epochs: int | None = Field(None, ge=1, le=1_000, description="passes over the data")
+    name: str | None = Field(None, pattern=VERSION_NAME, description="name of the new version")
+
+
+class TrainRequest(Request):
+    """Train a version from the hand labels; it stands beside the others until it is promoted."""
+
+    kind: Literal["train"]
+    options: TrainOptions = TrainOptions.model_validate({})
+
+
+JobRequest = TrainRequest
 
 
 class EvidenceOut(BaseModel):
@@ -156,11 +178,64 @@ class ModelsResponse(BaseModel):
     versions: list[ModelInfo]
 
 
+class PromoteRequest(Request):
+    """How a version is promoted."""
+
+    force: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1_000,
+        pattern=r"\S",
+        description="promote even a version that is worse, for this reason, which is recorded",
+    )
+
+
 class PromoteResponse(BaseModel):
-    """The version that serves from now on, and the one that did before."""
+    """The version that serves from now on, and the one that did before.
+
+    `reasons` say what the gate found against a version that was forced.
+    """
 
     model_version: str
     previous: str
+    verdict: Literal["pass", "fail", "not compared"]
+    reasons: list[str]
+
+
+class JobProgress(BaseModel):
+    """How far a job is: the share of the whole, from 0 to 1, and the steps of its stage."""
+
+    model_config = ConfigDict(extra="allow")
+
+    fraction: float
+    stage: str
+    step: int
+    of: int
+
+
+class JobOut(BaseModel):
+    """A job; `result` is there once it is done, `error` if it failed or was lost.
+
+    A training's result names the `model_version`, which is promoted by nobody but you.
+    """
+
+    id: str
+    kind: str
+    options: dict[str, Any]
+    state: State
+    by: str
+    created: datetime
+    ended: datetime | None
+    exit_code: int | None
+    error: str | None
+    progress: JobProgress | None
+    result: dict[str, Any] | None
+
+
+class JobsResponse(BaseModel):
+    """The jobs that are kept, the newest first."""
+
+    jobs: list[JobOut]
 
 
 class ErrorDetail(BaseModel):

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from diplophrase.bundle import current_bundle, set_current
+from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Classifier
 from diplophrase.errors import BundleError, DiplophraseError
+from diplophrase.gate import carry_out, decide, earlier, roll_back
+from diplophrase.promotions import Promotion
 from diplophrase.versions import find_version
 from serving.engine import Engine, load_warm
 
 log = logging.getLogger("diplophrase.serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A decision that was carried out, and the version that answered here until then."""
+
+    record: Promotion
+    previous: str
 
 
 @dataclass(slots=True)
@@ -28,7 +42,7 @@ class ModelWatcher:
     refused: str | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _checking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _promoting: set[asyncio.Task[str]] = field(default_factory=set)
+    _moving: set[asyncio.Task[Moved]] = field(default_factory=set)
 
     @property
     def serving(self) -> str:
@@ -66,38 +80,74 @@ class ModelWatcher:
                 log.error("a look at CURRENT failed", exc_info=error)
                 self._note(f"The look at CURRENT failed ({type(error).__name__}); see the log.")
 
-    async def promote(self, version: str) -> str:
-        """Make `version` current and return, once it answers here, the one that did before.
+    async def promote(self, version: str, *, by: str, force: str | None = None) -> Moved:
+        """Make `version` current if it passes the gate, and return once it answers here.
 
-        It is loaded and warmed up before CURRENT moves, so that CURRENT never names a broken one.
-        Who stops waiting does not stop the swap.
+        It is compared, loaded and warmed up before CURRENT moves, so that CURRENT never names a
+        broken one. Who stops waiting does not stop the swap.
 
         Raises:
             DiplophraseError: `not_found` if there is no such version, `bundle_refused` if it is
-                not whole, `storage` if CURRENT cannot be written; the old one serves on.
+                not whole, `gate_refused` if it is worse and not forced, `conflict` if CURRENT
+                moved meanwhile, `storage` if CURRENT or the log cannot be written; the old one
+                serves on.
         """
-        task = asyncio.create_task(self._promote(version))
-        self._promoting.add(task)
-        task.add_done_callback(self._promoting.discard)
+        return await self._finish(self._promote(version, by, force))
+
+    async def roll_back(self, *, by: str) -> Moved:
+        """Make the version that answered before current again, without the gate.
+
+        Raises:
+            DiplophraseError: `conflict` if there is none; otherwise as `promote`.
+        """
+        return await self._finish(self._roll_back(by))
+
+    async def _finish(self, work: Coroutine[Any, Any, Moved]) -> Moved:
+        task = asyncio.create_task(work)
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
         return await asyncio.shield(task)
 
-    async def _promote(self, version: str) -> str:
+    async def _promote(self, version: str, by: str, force: str | None) -> Moved:
+        settings = self.engine.settings
+        find_version(settings.models, version)
+        with self._serving_on():
+            decision = await asyncio.to_thread(
+                decide, settings.models, version, test=settings.frozen_test
+            )
+            move = partial(carry_out, settings.models, decision, by=by, force=force)
+            if decision.faults and force is None:
+                await asyncio.to_thread(move)  # records it and raises
+            return await self._move(version, move)
+
+    async def _roll_back(self, by: str) -> Moved:
+        models = self.engine.settings.models
+        with self._serving_on():
+            version = await asyncio.to_thread(earlier, models)
+            return await self._move(version, partial(roll_back, models, by=by, to=version))
+
+    async def _move(self, version: str, move: Callable[[], Promotion]) -> Moved:
+        """Load `version`, let `move` make it current, and answer with it."""
         async with self._checking:
-            models, before = self.engine.settings.models, self.serving
-            path = find_version(models, version)
-            try:
-                new = None if version == before else await self._load(path)
-                await asyncio.to_thread(set_current, models, version)
-            except BundleError as error:
-                disk = isinstance(error.__cause__, OSError)
-                raise DiplophraseError(
-                    f"{error.message} {before} serves on.",
-                    kind="storage" if disk else "bundle_refused",
-                ) from error
+            before = self.serving
+            path = self.engine.settings.models / version
+            new = None if version == before else await self._load(path)
+            record = await asyncio.to_thread(move)
             if new is not None:
                 self._answer_with(new)
             self._note(None)
-            return before
+            return Moved(record, before)
+
+    @contextmanager
+    def _serving_on(self) -> Iterator[None]:
+        try:
+            yield
+        except BundleError as error:
+            disk = isinstance(error.__cause__, OSError)
+            raise DiplophraseError(
+                f"{error.message} {self.serving} serves on.",
+                kind="storage" if disk else "bundle_refused",
+            ) from error
 
     def _note(self, refused: str | None) -> None:
         if refused is not None and refused != self.refused:

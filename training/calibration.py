@@ -104,18 +104,3 @@ def _fit_scaling(
     start = np.array([0.0, 0.0]) if prior is None else np.array([np.log(prior[0]), prior[1]])
     found = minimize(objective, start, method="L-BFGS-B", bounds=[(-3.0, 3.0), (-10.0, 10.0)])
     return float(np.exp(found.x[0])), float(found.x[1])
-
-
-def expected_calibration_error(scores: Floats, targets: Floats, bins: int = 15) -> float:
-    """Return the mean gap of score and frequency over equal-width bins, weighted by size.
-
-    All labels' scores [N, L] are pooled (Naeini et al. 2015).
-    """
-    flat, truth = scores.ravel(), targets.ravel()
-    index = np.minimum((flat * bins).astype(int), bins - 1)
-    gaps = [
-        abs(flat[index == k].mean() - truth[index == k].mean()) * (index == k).mean()
-        for k in range(bins)
-        if (index == k).any()
-    ]
-    return float(sum(gaps))

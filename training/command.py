@@ -23,8 +23,10 @@ from diplophrase.classifier import Classifier
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
 from diplophrase.lexicon import load_lexicon
+from diplophrase.progress import ProgressFile
 from training.base import DEFAULT_BASE, find_base
 from training.card import figures_table, summary_lines
+from training.curve import FOLDS, SHARES
 from training.data import Paths, read_data
 from training.evaluate import evaluate_bundle, save_figures
 from training.finetune import Step, TrainConfig
@@ -43,6 +45,7 @@ def run_training(
     epochs: int | None,
     jobs: int,
     curve: bool,
+    progress_file: Path | None = None,
 ) -> None:
     """Train with progress on stderr; print the figures and the version on stdout."""
     paths = Paths(labels, seeds / "sources.yaml", models)
@@ -51,6 +54,8 @@ def run_training(
         base=base or DEFAULT_BASE, **{k: v for k, v in chosen.items() if v is not None}
     )
     messages = Console(stderr=True)
+    stages = folds + 1 + (len(SHARES) * FOLDS if curve and folds else 0)
+    kept = None if progress_file is None else ProgressFile(progress_file, stages=stages)
     with _progress(messages) as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -58,6 +63,8 @@ def run_training(
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=step.total, loss="")
             bar.update(tasks[stage], completed=step.number, loss=f"loss {step.loss:.2f}")
+            if kept is not None:
+                kept.update(stage, step.number, step.total)
             if not messages.is_terminal and (step.number % 100 == 0 or step.number == step.total):
                 messages.print(f"{stage}: step {step.number} of {step.total}, {step.loss:.2f}")
 

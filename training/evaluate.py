@@ -13,9 +13,9 @@ import numpy.typing as npt
 from diplophrase.annotations import Annotation, check_annotations
 from diplophrase.classifier import Classifier, Result
 from diplophrase.codebook import Codebook
+from diplophrase.figures import expected_calibration_error
 from diplophrase.lexicon import Lexicon
 from training.baselines import predict_embedded, predict_tfidf, rule_decisions
-from training.calibration import expected_calibration_error
 from training.dataset import label_targets
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
 

@@ -108,7 +108,8 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
             lexicon,
         )
     fitted_all = calibration.fit(out.logits(), targets)
-    return Measured(fitted_all, foreignness, metrics, list_predictions(out, decided, codebook))
+    predictions = list_predictions(out, decided, codebook, groups)
+    return Measured(fitted_all, foreignness, metrics, predictions)
 
 
 def _reliability(decided: CrossValidated, bins: int = 10) -> list[dict[str, float]]:

@@ -14,9 +14,9 @@ from diplophrase.attributes import read_attribute
 from diplophrase.bundle import PRECISIONS
 from diplophrase.classifier import Evidence, Raw, find_evidence
 from diplophrase.codebook import Codebook
+from diplophrase.figures import expected_calibration_error
 from diplophrase.lexicon import Lexicon
 from training.baselines import predict_tfidf
-from training.calibration import expected_calibration_error
 from training.crossval import OutOfFold
 from training.dataset import label_targets
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
@@ -172,7 +172,7 @@ def _attribute_accuracy(
 
 
 def list_predictions(
-    out: OutOfFold, decided: CrossValidated, codebook: Codebook
+    out: OutOfFold, decided: CrossValidated, codebook: Codebook, events: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return for each text what was answered out of fold, beside the hand labels of the time.
 
@@ -182,6 +182,7 @@ def list_predictions(
         {
             "id": annotation.id,
             "fold": int(out.folds[row]),
+            "event": events[row],
             "gold": list(annotation.labels),
             "given": [codebook.ids[k] for k in np.flatnonzero(decided.given[row])],
             "scores": dict(zip(codebook.ids, decided.scores[row].round(4).tolist(), strict=True)),

@@ -181,6 +181,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at a time.")] = 2,
     curve: Annotated[bool, typer.Option(help="Measure with fewer authored sentences too.")] = False,
+    progress: Annotated[
+        Path | None, typer.Option(help="Keep how far it is in this file, as JSON.")
+    ] = None,
 ) -> None:
     """Train a model on the annotations, measure it, and write it as a new version."""
     from training.command import run_training
@@ -197,6 +200,7 @@ def train(
         epochs=epochs,
         jobs=jobs,
         curve=curve,
+        progress_file=progress,
     )
 
 

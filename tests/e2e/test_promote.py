@@ -12,15 +12,17 @@ import pytest
 
 from diplophrase.bundle import current_bundle, load_bundle, set_current
 from diplophrase.errors import BundleError
-from tests.e2e.harm import link_version, small_version
+from diplophrase.promotions import read_promotions
+from tests.e2e.harm import small_version
 from tests.e2e.server import COMMAND, ROOT
+from tests.versions import measured_version
 
 ROUNDS = 300
 SECONDS = 300
 
-# Fill a disk of 512 KiB of our own, then promote on it.
+# Fill a disk of 4 MiB of our own, then promote on it.
 FULL_DISK = """
-mount -t tmpfs -o size=512k none "$1" || exit 77
+mount -t tmpfs -o size=4m none "$1" || exit 77
 cp -P -r "$2/." "$1/"
 cat /dev/zero > "$1/filler" 2> /dev/null
 shift 2
@@ -52,7 +54,7 @@ for number in range(int(rounds)):
 def models(tmp_path: Path) -> Path:
     models = tmp_path / "models"
     for name in ("old", "new"):
-        link_version(models, name)
+        measured_version(models, name)
     (models / "CURRENT").write_text("old\n")
     return models
 
@@ -87,7 +89,7 @@ def test_no_space_at_any_step_leaves_the_pointer_as_it_was(
 def test_a_disk_that_is_full(models: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    arguments = ["models", "promote", "new", "--models", str(disk)]
+    arguments = ["models", "promote", "new", "--force", "a test", "--models", str(disk)]
     done = run(
         *("unshare", "--user", "--map-root-user", "--mount", "bash", "-c", FULL_DISK, "promote"),
         *(str(disk), str(models), *COMMAND, *arguments),
@@ -97,18 +99,18 @@ def test_a_disk_that_is_full(models: Path, tmp_path: Path) -> None:
         pytest.skip("a disk of our own may not be mounted here")
     assert done.returncode == 5, done.stderr
     error, current = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
-    assert error.startswith(f"error: {disk}/CURRENT cannot be written: No space left on device.")
+    assert error.startswith(f"error: {disk}/promotions.jsonl cannot be written: No space left")
     assert current == "old"
 
 
 def test_a_process_that_may_not_write(models: Path) -> None:
-    arguments = ("models", "promote", "new", "--models", str(models))
+    arguments = ("models", "promote", "new", "--force", "a test", "--models", str(models))
     done = run(sys.executable, "-c", NO_WRITING, *arguments)
     assert done.returncode == 5, done.stderr
-    message = f"error: {models}/CURRENT cannot be written: File too large. It is as it was;"
+    message = f"error: {models}/promotions.jsonl cannot be written: File too large. CURRENT is as"
     assert done.stderr.startswith(message)
     assert current_bundle(models) == models / "old"
-    assert sorted(path.name for path in models.iterdir()) == ["CURRENT", "new", "old"]
+    assert read_promotions(models) == []
 
 
 def test_two_processes_that_promote_at_once_leave_a_whole_version(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_versions_are_read_and_promoted() -> None:
     row = {"version": "v1", "state": "whole", "reason": None, "created": "2026-11-22"}
     row |= {"metrics": {"macro_f1": 0.5}, "current": True, "serving": False, "new": 1}
     listed = {"serving": "v0", "current": "v1", "refused": "It is spoilt.", "versions": [row]}
-    promoted = {"model_version": "v1", "previous": "v0"}
+    promoted = {"model_version": "v1", "previous": "v0", "verdict": "fail", "reasons": ["slow"]}
     info = ModelInfo("v1", "whole", None, "2026-11-22", {"macro_f1": 0.5}, True, False)
 
     def script() -> list[httpx.Response | Exception]:
@@ -251,20 +251,24 @@ def test_versions_are_read_and_promoted() -> None:
     bench = Bench(script())
     with bench.client(api_key="s3cret") as client:
         assert client.models() == ModelsResult("v0", "v1", "It is spoilt.", (info,))
-        assert client.promote("v1") == PromoteResult("v1", "v0")
+        assert client.promote("v1") == PromoteResult("v1", "v0", "fail", ("slow",))
 
     async def ask(bench: Bench) -> tuple[ModelsResult, PromoteResult]:
         async with bench.async_client(api_key="s3cret") as client:
-            return await client.models(), await client.promote("v1")
+            return await client.models(), await client.promote("v1", force="x")
 
     again = Bench(script())
     assert asyncio.run(ask(again)) == (
         ModelsResult("v0", "v1", "It is spoilt.", (info,)),
-        PromoteResult("v1", "v0"),
+        PromoteResult("v1", "v0", "fail", ("slow",)),
     )
     sent = [(request.method, request.url.path) for request in again.requests]
     assert sent == [("GET", "/v1/models")] + [("POST", "/v1/models/v1/promote")] * 2
     assert {request.headers["Authorization"] for request in again.requests} == {"Bearer s3cret"}
+    assert [request.content for request in (bench.requests[-1], again.requests[-1])] == [
+        b"",
+        b'{"force": "x"}',
+    ]
 
 
 @pytest.mark.parametrize("version", ["", "..", "a/b", ".hidden", "v1\n", "x" * 101])

@@ -11,11 +11,16 @@ from diplophrase.errors import SettingsError
 from diplophrase.settings import Settings, load_settings
 
 DEFAULTS = {
+    "labels": Path("labels"),
+    "seeds": Path("seeds"),
+    "jobs": None,
+    "job_command": [],
+    "job_grace_s": 10.0,
+    "frozen_test": None,
     "keys": Path("keys.json"),
     "open_reading": True,
     "cors_origins": [],
     "models": Path("models"),
-    "labels": Path("labels"),
     "database": None,
     "host": "127.0.0.1",
     "port": 8000,

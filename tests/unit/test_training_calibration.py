@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from diplophrase.bundle import PRECISIONS, Calibration, OperatingPoint
+from diplophrase.figures import expected_calibration_error
 from training import calibration
-from training.calibration import (
-    Fitted,
-    expected_calibration_error,
-    find_points,
-)
+from training.calibration import Fitted, find_points
 
 
 def sigmoid(values):

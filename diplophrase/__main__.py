@@ -1,0 +1,5 @@
+"""`python -m diplophrase`: the command of this installation, wherever PATH leads."""
+
+from diplophrase.command import main
+
+main()
