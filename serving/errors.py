@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
@@ -17,6 +18,7 @@ from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
 log = logging.getLogger("diplophrase.serving")
 
 MOST_DETAILS = 1_000  # faults that one answer lists
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SHOWN = 100  # characters of a field's name
 
 # pydantic's fault type -> the rule in our words; others keep pydantic's own sentence
@@ -121,15 +123,27 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         found = DiplophraseError(f"{place} is not there. See /docs for what is.", kind="not_found")
         return respond(found)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        allowed = ", ".join(_methods_of(request))
         wrong = DiplophraseError(
             f"{place} is not allowed; use {allowed}. See /docs.", kind="method_not_allowed"
         )
         answer = respond(wrong)
-        answer.headers.update(error.headers or {})
+        answer.headers["Allow"] = allowed
         return answer
     bad = InvalidRequest(f"{place}: {error.detail}")
     return JSONResponse(bad.body(), status_code=error.status_code)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods of all routes of the request's path; the router knows its first alone."""
+    routes = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] == Match.FULL for route in routes
+        )
+    ]
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:

@@ -7,7 +7,7 @@ import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from diplophrase.settings import Settings
 from serving.jobs.board import JobBoard
@@ -56,9 +56,12 @@ def add_jobs(api: APIRouter, settings: Settings) -> None:
 
     @api.get(
         "/jobs/{job_id}/log",
-        response_class=PlainTextResponse,
+        response_class=Response,
         summary="What a job said, the last megabyte of it",
-        responses=_failures(404),
+        responses={
+            **_failures(404),
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        },
     )
     async def read_log(job_id: str) -> PlainTextResponse:
         return PlainTextResponse(await asyncio.to_thread(board.log, job_id))

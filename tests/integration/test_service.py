@@ -308,6 +308,7 @@ def test_unknown_route_and_method(client: TestClient) -> None:
         "message": "GET /v1/classify is not allowed; use POST. See /docs.",
         "details": [],
     }
+    assert client.put("/v1/jobs").headers["allow"] == "GET, POST"
 
 
 def test_a_fault_inside_shows_no_exception_text(
