@@ -77,7 +77,7 @@ def fit_or_reuse(
 
 def _run_key(recipe: Recipe, annotations: Sequence[Annotation], config: TrainConfig) -> str:
     digest = hashlib.sha256()
-    for name in ("model", "dataset", "finetune", "export", "fit"):
+    for name in ("model", "dataset", "finetune", "export", "fuse", "fit"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     facts = {**config.to_dict(), "base": recipe.base.revision, "codebook": recipe.codebook.hash}
     digest.update(json.dumps(facts, sort_keys=True).encode())

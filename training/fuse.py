@@ -37,6 +37,9 @@ def fuse_biases(source: Path, target: Path, *, left_alone: list[str]) -> int:
         )
         model = onnx.load(options.optimized_model_filepath)
     moved = _move_biases(model)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""  # which fusion made it
     onnx.save(model, target)
     return moved
 
