@@ -23,7 +23,7 @@ class TrainConfig:
 
     base: str
     seed: int = 7
-    epochs: int = 7
+    epochs: int = 4
     batch_size: int = 32
     encoder_rate: float = 8e-5
     head_rate: float = 2e-3

@@ -27,10 +27,13 @@ from diplophrase.codebook import Codebook
 from diplophrase.lexicon import LexiconEntry
 from training.calibration import PHRASE_WEIGHT, Fitted
 from training.dataset import build_dataset
+from training.definitions import start_from_definitions
 from training.export import export_onnx, quantize, verify_export
 from training.finetune import Step, TrainConfig, finetune, prepare_model
 
 _CALIBRATION_TEXTS = 400
+# the modules whose code decides what comes out of a run
+_DECIDING = ("model", "definitions", "dataset", "finetune", "export", "fuse", "fit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def fit_or_reuse(
 
 def _run_key(recipe: Recipe, annotations: Sequence[Annotation], config: TrainConfig) -> str:
     digest = hashlib.sha256()
-    for name in ("model", "dataset", "finetune", "export", "fuse", "fit"):
+    for name in _DECIDING:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     facts = {**config.to_dict(), "base": recipe.base.revision, "codebook": recipe.codebook.hash}
     digest.update(json.dumps(facts, sort_keys=True).encode())
@@ -96,6 +99,7 @@ def fit_candidate(
     tokenizer = Tokenizer.from_file(str(recipe.base_path / "tokenizer.json"))
     dataset = build_dataset(annotations, recipe.codebook.ids, tokenizer, config.max_tokens)
     model = prepare_model(config, len(recipe.codebook.ids))
+    start_from_definitions(model, recipe.codebook.labels, tokenizer)
     for step in finetune(model, dataset, config):
         on_step(step)
     encodings = tokenizer.encode_batch(_spread(annotations))

@@ -22,6 +22,7 @@ from diplophrase.lexicon import LexiconEntry
 from training import fit as fit_module
 from training.calibration import PHRASE_WEIGHT, Fitted
 from training.dataset import NO_EVIDENCE, Batch, build_dataset
+from training.definitions import start_from_definitions
 from training.export import verify_export
 from training.finetune import TrainConfig, finetune, losses, prepare_model
 from training.fit import _spread, bundle_config, draft_bundle, fit_or_reuse
@@ -46,6 +47,7 @@ def train_again(trained, **changes) -> tuple[PhraseModel, list[float]]:
     config = replace(trained.config, **changes)
     dataset = build_dataset(trained.notes, LABELS, tokenizer_of(trained), config.max_tokens)
     model = prepare_model(config, len(LABELS))
+    start_from_definitions(model, trained.recipe.codebook.labels, tokenizer_of(trained))
     return model, [step.loss for step in finetune(model, dataset, config)]
 
 

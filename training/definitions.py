@@ -1,0 +1,37 @@
+"""A network that starts from what the codebook says: a label's heads point to its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from diplophrase.codebook import Label
+from training.model import PhraseModel
+
+_LENGTH = 0.4  # of a head's weights at the start, against 0.4 of a random start
+
+
+def start_from_definitions(
+    model: PhraseModel, labels: Sequence[Label], tokenizer: Tokenizer
+) -> None:
+    """Set each label's attention and weights to the embedding of its name and definition.
+
+    What all definitions share is taken out. A label with few sentences starts near its words
+    instead of anywhere.
+    """
+    model.eval()
+    texts = [f"{label.name}: {label.definition}" for label in labels]
+    with torch.no_grad():
+        embeddings = []
+        for encoding in tokenizer.encode_batch(texts):
+            ids = torch.tensor([encoding.ids[: model.encoder.config.max_position_embeddings]])
+            mask = torch.ones_like(ids)
+            states = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            embeddings.append(nn.functional.normalize(states.mean(1)[0], dim=0))
+        heads = torch.stack(embeddings)
+        heads = (heads - heads.mean(0)) * _LENGTH
+        model.query.weight.copy_(heads)
+        model.weight.copy_(heads)
