@@ -154,6 +154,9 @@ def _faults(item: Located, codebook: Codebook) -> Iterator[Detail]:
         if not 0 <= start < end <= len(note.text):
             rule = f"0 <= start < end <= {len(note.text)}, the length of the text"
             yield Detail(f"evidence.{label}", f"[{start}, {end}]", rule, line)
+    if codebook.own and not note.codebook:
+        rule = f"beside labels of your own it names the version labelled by, as {codebook.version}"
+        yield Detail("codebook", "''", rule, line)
     for attribute in codebook.attributes:
         value = getattr(note, attribute.id)
         if (value is not None) != (attribute.label in note.labels):
