@@ -132,6 +132,8 @@ def check_annotations(
     located = _read_located(path)
     details = [fault for item in located for fault in _faults(item, codebook)]
     details += _repeated_ids(located)
+    if codebook.own:
+        details += _unnamed_codebooks(located, codebook)
     if not record:
         details += _contradictions(located)
     _raise_faults(path.name, sorted(details, key=lambda fault: fault.index or 0))
@@ -154,9 +156,6 @@ def _faults(item: Located, codebook: Codebook) -> Iterator[Detail]:
         if not 0 <= start < end <= len(note.text):
             rule = f"0 <= start < end <= {len(note.text)}, the length of the text"
             yield Detail(f"evidence.{label}", f"[{start}, {end}]", rule, line)
-    if codebook.own and not note.codebook:
-        rule = f"beside labels of your own it names the version labelled by, as {codebook.version}"
-        yield Detail("codebook", "''", rule, line)
     for attribute in codebook.attributes:
         value = getattr(note, attribute.id)
         if (value is not None) != (attribute.label in note.labels):
@@ -164,6 +163,14 @@ def _faults(item: Located, codebook: Codebook) -> Iterator[Detail]:
             yield Detail(attribute.id, str(value), rule, line)
         if value is not None and (wrong := attribute.unknown_values(value)):
             yield Detail(attribute.id, ", ".join(wrong), attribute.rule, line)
+
+
+def _unnamed_codebooks(located: Iterable[Located], codebook: Codebook) -> Iterator[Detail]:
+    """Yield the annotations that leave open whether a label of a user's own was looked for."""
+    rule = f"beside labels of your own it names the version labelled by, as {codebook.version}"
+    for item in located:
+        if not item.annotation.codebook:
+            yield Detail("codebook", "''", rule, item.line)
 
 
 def _repeated_ids(located: Iterable[Located]) -> Iterator[Detail]:

@@ -132,9 +132,7 @@ def load_codebook(path: str | Path) -> Codebook:
             f"{path} is not there. Run in a clone, or name the folder that holds it with --labels."
         ) from None
     except ValidationError as error:
-        raise InvalidData(
-            f"{path} breaks the codebook's schema:\n{_list_faults(error)}"
-        ) from None
+        raise InvalidData(f"{path} breaks the codebook's schema:\n{_list_faults(error)}") from None
     if len(set(codebook.ids)) != len(codebook.ids):
         raise InvalidData(f"{path}: a label id stands twice. Give each label an id of its own.")
     for attribute in codebook.attributes:

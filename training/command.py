@@ -20,7 +20,6 @@ from rich.progress import (
 
 from diplophrase.bundle import current_bundle
 from diplophrase.classifier import Classifier
-from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
 from diplophrase.lexicon import load_lexicon
 from training.base import DEFAULT_BASE, find_base
@@ -64,7 +63,7 @@ def run_training(
         bundle = train(paths, config, folds=folds, progress=show, name=name, jobs=jobs, curve=curve)
     metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
     if measured := metrics.get("cross_validation"):
-        _answers().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))
+        _answers().print(Markdown(figures_table(measured)))
     messages.print(
         f"Wrote {bundle.path}. It answers after: diplophrase models promote {bundle.version}"
     )
@@ -105,7 +104,7 @@ def run_evaluation(
     _, base = find_base(DEFAULT_BASE)
     lexicon = load_lexicon(Path(__file__).parent / "lexicon.yaml")
     figures = evaluate_bundle(classifier, data, codebook, lexicon, annotations.all, base)
-    _answers().print(Markdown(figures_table(figures, codebook)))
+    _answers().print(Markdown(figures_table(figures)))
     _answers().print(Markdown(summary_lines(figures)))
     if out is not None:
         save_figures(out, figures)

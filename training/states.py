@@ -45,6 +45,13 @@ class States:
         means = np.stack([self.of(row).mean(0) for row in range(len(self))])
         return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True))
 
+    def part(self, first: int, end: int) -> States:
+        """Return the texts from `first` to before `end`."""
+        start, stop = self.starts[first], self.starts[end]
+        return States(
+            self.codes[start:stop], self.starts[first : end + 1] - start, self.scale, self.zero
+        )
+
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         return np.diff(self.starts)
@@ -56,7 +63,8 @@ class StateStore:
 
     folder: Path
     encoder: Encoder
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer  # cuts texts at `max_tokens`
+    max_tokens: int
 
     def read(
         self, texts: Sequence[str], *, threads: int, on_text: Callable[[int, int], None]
@@ -118,7 +126,7 @@ def open_states(runs: Path, encoder: Encoder, tokenizer_file: Path, max_tokens: 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
-    return StateStore(runs / f"states-{digest.hexdigest()[:16]}", encoder, tokenizer)
+    return StateStore(runs / f"states-{digest.hexdigest()[:16]}", encoder, tokenizer, max_tokens)
 
 
 def _key(text: str) -> bytes:
@@ -134,4 +142,3 @@ def _read_file(path: Path) -> Iterator[tuple[bytes, Codes]]:
     ends = np.cumsum(lengths)
     for key, length, end in zip(keys, lengths, ends, strict=True):
         yield key.tobytes(), codes[end - length : end]
-

@@ -71,7 +71,9 @@ def new(
         exclude=exclude or [],
         examples=example or [],
     )
-    typer.echo(f"Wrote {path}. Sentences are now labelled by codebook {codebook.version}.", err=True)
+    typer.echo(
+        f"Wrote {path}. Sentences are now labelled by codebook {codebook.version}.", err=True
+    )
     typer.echo(codebook.version)
 
 
