@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from diplophrase.bundle import current_bundle
+from diplophrase.bundle import current_bundle, load_version
 from diplophrase.classifier import Classifier
 from diplophrase.errors import InvalidData
 from diplophrase.lexicon import load_lexicon
@@ -26,6 +26,7 @@ from training.base import DEFAULT_BASE, find_base
 from training.card import figures_table, summary_lines
 from training.data import Paths, read_data
 from training.evaluate import evaluate_bundle, save_figures
+from training.fast import FastConfig, train_fast
 from training.finetune import Step, TrainConfig
 from training.run import train
 
@@ -42,13 +43,13 @@ def run_training(
     epochs: int | None,
     jobs: int,
     curve: bool,
+    fast: bool = False,
+    parent: str | None = None,
 ) -> None:
     """Train with progress on stderr; print the figures and the version on stdout."""
     paths = Paths(labels, seeds / "sources.yaml", models)
-    chosen: dict[str, Any] = {"seed": seed, "epochs": epochs}
-    config = TrainConfig(
-        base=base or DEFAULT_BASE, **{k: v for k, v in chosen.items() if v is not None}
-    )
+    given = {"seed": seed, "epochs": epochs}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     messages = Console(stderr=True)
     with _progress(messages) as bar:
         tasks: dict[str, TaskID] = {}
@@ -60,10 +61,21 @@ def run_training(
             if not messages.is_terminal and (step.number % 100 == 0 or step.number == step.total):
                 messages.print(f"{stage}: step {step.number} of {step.total}, {step.loss:.2f}")
 
-        bundle = train(paths, config, folds=folds, progress=show, name=name, jobs=jobs, curve=curve)
+        if fast:
+            start = load_version(models, parent or current_bundle(models).name)
+            bundle = train_fast(
+                paths, start, FastConfig(**chosen), folds=folds, progress=show, name=name
+            )
+        else:
+            config = TrainConfig(base=base or DEFAULT_BASE, **chosen)
+            bundle = train(
+                paths, config, folds=folds, progress=show, name=name, jobs=jobs, curve=curve
+            )
     metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
     if measured := metrics.get("cross_validation"):
         _answers().print(Markdown(figures_table(measured)))
+    if added := metrics.get("added"):
+        _answers().print(Markdown("The added sentences:"), Markdown(figures_table(added)))
     messages.print(
         f"Wrote {bundle.path}. It answers after: diplophrase models promote {bundle.version}"
     )

@@ -180,8 +180,22 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at a time.")] = 2,
     curve: Annotated[bool, typer.Option(help="Measure with fewer authored sentences too.")] = False,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Only new heads, on the encoder of a version that is there."),
+    ] = False,
+    parent: Annotated[
+        str | None, typer.Option("--from", help="With --fast: that version. Default: the current.")
+    ] = None,
 ) -> None:
     """Train a model on the annotations, measure it, and write it as a new version."""
+    if fast and (base is not None or curve):
+        raise InvalidRequest(
+            "--fast trains heads on a version that is there: --base and --curve are for a full "
+            "training. Leave them away, or leave --fast away."
+        )
+    if parent is not None and not fast:
+        raise InvalidRequest("--from names the version that --fast starts from. Add --fast.")
     from training.command import run_training
 
     run_training(
@@ -195,6 +209,8 @@ def train(
         epochs=epochs,
         jobs=jobs,
         curve=curve,
+        fast=fast,
+        parent=parent,
     )
 
 
