@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -54,7 +54,7 @@ def add_label(
     return path, load_codebook(codebook_file)
 
 
-def _find_faults(fields: dict[str, object], codebook: Codebook) -> list[Detail]:
+def _find_faults(fields: Mapping[str, object], codebook: Codebook) -> list[Detail]:
     faults = []
     try:
         OwnLabel.model_validate(fields)

@@ -65,7 +65,7 @@ def _usable_cells(notes: Sequence[Annotation], codebook: Codebook) -> npt.NDArra
     Added sentences were picked, often as they are hard, and would make all scores modest: they
     count only for the labels that nothing else tells of.
     """
-    usable = known_targets(notes, codebook.ids) != UNKNOWN
+    usable: npt.NDArray[np.bool_] = known_targets(notes, codebook.ids) != UNKNOWN
     added = np.array([note.provenance == "added" for note in notes])
     ours = np.array([label not in codebook.own for label in codebook.ids])
     usable[np.ix_(added, ours)] = False

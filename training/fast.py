@@ -85,8 +85,8 @@ def train_fast(
             f"{paths.models / version} exists; versions are never edited. "
             f"Give the new one a name with --name."
         )
-    data = data.mark(mark_unknown(data.all, data.codebook, seed=config.seed))
     read = _read_texts(paths, parent, data, config, progress)
+    data = data.mark(mark_unknown(data.all, data.codebook, read.texts.embed, seed=config.seed))
     split = None
     if folds:
         split = split_data(data, paths.sources, folds=folds, seed=config.seed)

@@ -64,12 +64,13 @@ class Heads(nn.Module):
         """Score states [B, T, H]; `mask` [B, T] is 1 on tokens and 0 on padding."""
         count = self.label_count
         mapped = nn.functional.linear(states, self.weight.flatten(0, 1), self.bias.flatten())
-        mapped = mapped.unflatten(2, (len(self.weight), -1)).permute(0, 2, 3, 1)  # [B, K, C, T]
-        attention, values, ends, look, voices = mapped.split(self.parts, dim=2)
+        mapped = mapped.reshape(*states.shape[:2], *self.bias.shape).permute(0, 2, 3, 1)
+        attention, values, ends, look, voices = torch.split(mapped, self.parts, dim=2)
         padding = ((1.0 - mask) * _PADDING)[:, None, None]
         logits = (torch.softmax(attention + padding, dim=-1) * values).sum(-1)
         speaker = (torch.softmax(look + padding, dim=-1) * voices).sum(-1)
-        return HeadOutput(logits, attention, ends.unflatten(2, (2, count)), speaker)
+        ends = ends.reshape(*ends.shape[:2], 2, count, -1)
+        return HeadOutput(logits, attention, ends, speaker)
 
     def one(self, number: int) -> Heads:
         """Return one of the sets alone."""

@@ -98,7 +98,8 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> tuple[Measured
     if len(rows := split.measured):
         notes, folds = [data.added[int(row)] for row in rows], split.added.folds[rows]
         outs.append(score_folds(notes, folds, candidates, codebook.ids, lexicon))
-    rivals = [baseline_decisions(out, data.authored, codebook, plan.config.seed) for out in outs]
+    rivals: list[dict[str, Bools]] = [{} for _ in outs]
+    rivals[0] = baseline_decisions(outs[0], data.authored, codebook, plan.config.seed)
     measured = measure_answers(paths, data, split, outs, rivals, seed=plan.config.seed)
     foreignness = domain.measure(
         [candidate.int8 for candidate in candidates],

@@ -24,6 +24,7 @@ from diplophrase.errors import TrainingError
 from diplophrase.lexicon import read_entries
 from training.agreement import measure_agreement
 from training.base import find_base
+from training.baselines import embed as embed_texts
 from training.card import render_card
 from training.data import Data, Paths, read_data
 from training.dataset import label_targets
@@ -66,7 +67,11 @@ def train(
     config = replace(config, base=str(base_path))
     recipe = Recipe(data.codebook, base, base_path)
     digest = data_hash(data.all)
-    data = data.mark(mark_unknown(data.all, data.codebook, seed=config.seed))
+    texts = [annotation.text for annotation in data.all]
+    marked = mark_unknown(
+        data.all, data.codebook, lambda: embed_texts(texts, base_path), seed=config.seed
+    )
+    data = data.mark(marked)
     version = name or f"{started:%Y%m%d}-{digest[:8]}-s{config.seed}"
     if (paths.models / version).exists():
         raise TrainingError(

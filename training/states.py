@@ -135,7 +135,7 @@ def _key(text: str) -> bytes:
 
 def _read_file(path: Path) -> Iterator[tuple[bytes, Codes]]:
     try:
-        with np.load(path) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             keys, lengths, codes = kept["keys"], kept["lengths"], kept["codes"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return

@@ -9,18 +9,18 @@ out of fold, and only what it puts below nearly all of the known positives count
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix, hstack
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from diplophrase.annotations import Annotation
 from diplophrase.codebook import Codebook
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating[Any]]
 MIN_POSITIVES = 5  # with fewer, every sentence that may hold the label stays unknown
 _PERCENTILE = 5.0  # of the known positives' scores; what lies above it stays unknown
 _PARTS = 5
@@ -48,9 +48,16 @@ def known_cells(annotations: Sequence[Annotation], codebook: Codebook) -> Bools:
 
 
 def mark_unknown(
-    annotations: Sequence[Annotation], codebook: Codebook, *, seed: int
+    annotations: Sequence[Annotation],
+    codebook: Codebook,
+    embed: Callable[[], Floats],
+    *,
+    seed: int,
 ) -> list[Annotation]:
     """Return the annotations, those marked whose labels stay unknown.
+
+    `embed` gives the sentences' embeddings [N, H], and is asked only where there is a label of a
+    user's own. Embeddings find sentences that say the same in other words.
 
     Where the same text was labelled again by a newer codebook, the older annotation stays unknown:
     the newer one tells.
@@ -58,7 +65,7 @@ def mark_unknown(
     if not codebook.own:
         return list(annotations)
     known = known_cells(annotations, codebook)
-    words = _words([annotation.text for annotation in annotations])
+    embedded = embed()
     unknown: list[list[str]] = [[] for _ in annotations]
     for label in codebook.own:
         column = codebook.ids.index(label)
@@ -66,7 +73,7 @@ def mark_unknown(
         untold = ~known[:, column]
         told = {a.text for a, t in zip(annotations, untold, strict=True) if not t}
         again = np.array([annotation.text in told for annotation in annotations])
-        kept = untold & (again | ~_reliable(words, positive, untold, seed))
+        kept = untold & (again | ~_reliable(embedded, positive, seed))
         for row in np.flatnonzero(kept):
             unknown[row].append(label)
     return [
@@ -75,14 +82,7 @@ def mark_unknown(
     ]
 
 
-def _words(texts: Sequence[str]) -> csr_matrix:
-    """Return words, pairs of words and parts of words, so that "climatic" is near "climate"."""
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
-    parts = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), sublinear_tf=True, min_df=2)
-    return hstack([words.fit_transform(texts), parts.fit_transform(texts)], format="csr")
-
-
-def _reliable(words: csr_matrix, positive: Bools, untold: Bools, seed: int) -> Bools:
+def _reliable(embedded: Floats, positive: Bools, seed: int) -> Bools:
     """Return which texts [N] look less like the label than nearly all that are known to have it."""
     if positive.sum() < MIN_POSITIVES:
         return np.zeros(len(positive), dtype=bool)
@@ -91,7 +91,7 @@ def _reliable(words: csr_matrix, positive: Bools, untold: Bools, seed: int) -> B
     part[positive] = np.arange(positive.sum()) % _PARTS
     for number in range(_PARTS):
         held = part == number
-        model = LogisticRegression(C=10.0, class_weight="balanced", solver="liblinear")
-        model.fit(words[~held], positive[~held])
-        scores[held] = model.decision_function(words[held])
+        model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000)
+        model.fit(embedded[~held], positive[~held])
+        scores[held] = model.decision_function(embedded[held])
     return np.asarray(scores < np.percentile(scores[positive], _PERCENTILE))

@@ -32,8 +32,8 @@ def book(tmp_path: Path) -> Path:
     return path
 
 
-def write_own(book: Path, name: str, **content: Any) -> Path:
-    path = book.parent / "own" / name
+def write_own(book: Path, file: str, **content: Any) -> Path:
+    path = book.parent / "own" / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump(content))
     return path

@@ -153,7 +153,9 @@ def test_a_label_of_ones_own_is_learnt_and_measured_on_the_added_alone(place: Pl
     metrics = metrics_of(bundle)
     assert list(metrics["cross_validation"]["model"]["labels"]) == list(LABELS)
     assert metrics["added"]["model"]["labels"]["storm"]["support"] == 6
-    rows = [json.loads(line) for line in (bundle.path / "predictions.jsonl").open()]
+    rows = [
+        json.loads(line) for line in (bundle.path / "predictions.jsonl").read_text().splitlines()
+    ]
     assert len(rows) == 16
     assert all("storm" in row["scores"] and "storm" not in row["given"] for row in rows)
     [yes, no] = Classifier.load(bundle.path).classify(

@@ -138,7 +138,7 @@ def tokenizer_of(trained) -> Tokenizer:
 def test_heads_learn_sixteen_sentences(trained, encoder, lesson):
     heads = fresh(encoder)
     losses = learn(heads, lesson)
-    assert losses[-1] < 0.3 < losses[0]
+    assert losses[-1] < losses[0] / 4
     rows = np.arange(16)
     raws = answer(heads, lesson.states, rows, np.zeros(16, dtype=np.int64))
     found = np.stack([raw.logits for raw in raws]) > 0
@@ -183,7 +183,9 @@ def test_what_is_unknown_is_not_learnt(encoder, lesson):
         results.append(heads.bias.detach()[0])
     assert torch.equal(results[0][:2], results[1][:2])
     moved = results[0][[2, 5]] - results[1][[2, 5]]
-    assert moved == pytest.approx(4.0, abs=0.01)  # nothing drew them together but weight decay
+    assert moved.tolist() == pytest.approx(
+        [4.0, 4.0], abs=0.01
+    )  # nothing drew them together but weight decay
 
 
 def test_labels_start_at_their_definitions(encoder):

@@ -54,6 +54,19 @@ def corpus() -> list[Annotation]:
     return [*storms, *calm, *hidden]
 
 
+def embed(notes: list[Annotation]) -> np.ndarray:
+    """Return embeddings in which storms lie on one side and all else on the other."""
+    random = np.random.default_rng(1)
+    sides = np.array(
+        [["storm" in note.text.lower(), "storm" not in note.text.lower()] for note in notes]
+    )
+    return sides + random.normal(0, 0.2, sides.shape)
+
+
+def mark(notes: list[Annotation], book: Codebook) -> list[Annotation]:
+    return mark_unknown(notes, book, lambda: embed(notes), seed=7)
+
+
 def test_absence_is_told_only_by_a_codebook_that_had_the_label(book: Codebook) -> None:
     notes = [
         note("a", "Rain falls."),
@@ -72,30 +85,54 @@ def test_absence_is_told_only_by_a_codebook_that_had_the_label(book: Codebook) -
 
 def test_what_looks_like_the_label_stays_unknown_and_the_rest_counts_as_no(book: Codebook) -> None:
     notes = corpus()
-    marked = mark_unknown(notes, book, seed=7)
-    unknown = [each.id for each in marked if isinstance(each, PartlyKnown)]
-    assert unknown == [f"h{k}" for k in range(10)]
+    marked = mark(notes, book)
+    unknown = {each.id for each in marked if isinstance(each, PartlyKnown)}
+    assert unknown <= {f"h{k}" for k in range(10)}
+    assert len(unknown) >= 7
     assert [each.text for each in marked] == [each.text for each in notes]
     targets = known_targets(marked, book.ids)[:, 3]
-    assert targets.tolist() == [1.0] * 6 + [0.0] * 40 + [UNKNOWN] * 10
+    assert targets[:46].tolist() == [1.0] * 6 + [0.0] * 40
+    assert {each.id for each, target in zip(marked, targets, strict=True) if target < 0} == unknown
 
 
 def test_a_sentence_that_was_labelled_again_is_told_of_by_the_newer_label(book: Codebook) -> None:
     again = note("again", "The harbour opens to all the fishermen on Monday.", codebook=NEW)
-    marked = mark_unknown([*corpus(), again], book, seed=7)
+    marked = mark([*corpus(), again], book)
     unknown = {each.id for each in marked if isinstance(each, PartlyKnown)}
-    assert unknown == {*(f"h{k}" for k in range(10)), "c0Monday"}
+    assert {key for key in unknown if key[0] != "h"} == {"c0Monday"}
 
 
 def test_with_few_positives_nothing_is_presumed(book: Codebook) -> None:
-    marked = mark_unknown(corpus()[2:], book, seed=7)
+    marked = mark(corpus()[2:], book)
     unknown = sum(isinstance(each, PartlyKnown) for each in marked)
     assert unknown == 50
 
 
 def test_without_own_labels_nothing_is_marked() -> None:
     notes = corpus()[6:]
-    assert mark_unknown(notes, make_codebook(), seed=7) == notes
+    assert mark(notes, make_codebook()) == notes
+
+
+def test_where_all_is_known_the_loss_is_the_plain_one_to_the_bit() -> None:
+    torch.manual_seed(1)
+    logits, targets = torch.randn(7, 5), (torch.rand(7, 5) > 0.7).float()
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    shape = (7, 5, 3)
+    output = ModelOutput(
+        logits, torch.randn(shape), torch.zeros(7, 2, 5, 3), torch.zeros(7, 5), torch.ones(1)
+    )
+    batch = Batch(
+        torch.zeros(7, 3, dtype=torch.long),
+        torch.ones(7, 3, dtype=torch.long),
+        targets,
+        torch.zeros(shape),
+        torch.full((7, 2, 5), -100),
+        torch.zeros(7, dtype=torch.long),
+    )
+    found = losses(output, batch)
+    assert float(found["labels"]) == float(plain / 7)
+    tokens = torch.nn.functional.softplus(output.attention).sum(-1) / 3
+    assert float(found["attention"]) == pytest.approx(float(tokens.sum() / 7))
 
 
 def loss_parts(targets: list[float], logit: float) -> dict[str, float]:
