@@ -137,6 +137,8 @@ def check_annotations(
         fault for item in located for fault in find_faults(item.annotation, codebook, item.line)
     ]
     details += _repeated_ids(located)
+    if codebook.own:
+        details += _unnamed_codebooks(located, codebook)
     if not record:
         details += _contradictions(located)
     _raise_faults(path.name, sorted(details, key=lambda fault: fault.index or 0))
@@ -166,6 +168,14 @@ def find_faults(note: Annotation, codebook: Codebook, line: int) -> Iterator[Det
             yield Detail(attribute.id, str(value), rule, line)
         if value is not None and (wrong := attribute.unknown_values(value)):
             yield Detail(attribute.id, ", ".join(wrong), attribute.rule, line)
+
+
+def _unnamed_codebooks(located: Iterable[Located], codebook: Codebook) -> Iterator[Detail]:
+    """Yield the annotations that leave open whether a label of a user's own was looked for."""
+    rule = f"beside labels of your own it names the version labelled by, as {codebook.version}"
+    for item in located:
+        if not item.annotation.codebook:
+            yield Detail("codebook", "''", rule, item.line)
 
 
 def _repeated_ids(located: Iterable[Located]) -> Iterator[Detail]:

@@ -129,6 +129,8 @@ class Classifier:
         self._intercepts = np.array([c.intercept for c in calibrations], dtype=np.float32)
         self._thresholds = np.array([label.threshold for label in self.config.labels])
         self._lexicon = build_lexicon(self.config.lexicon) if self.config.phrase_weight else None
+        if self._lexicon is not None:
+            self._hit_weights = self._lexicon.weigh(self.labels, self.config.phrase_weight)
         if (domain := self.config.domain) is not None:
             self._domain_weights = np.array(domain.weights, dtype=np.float32)
         self._attributes: dict[str, list[GradeAttribute | FormulaAttribute]] = {}
@@ -227,7 +229,7 @@ class Classifier:
             return raw.logits
         found = self._lexicon.find(text)
         hits = np.array([label in found for label in self.labels])
-        return add_hits(raw.logits, hits, self.config.phrase_weight)
+        return add_hits(raw.logits, hits, self._hit_weights)
 
     def thresholds(self, precision: float | None = None) -> Floats:
         """Return the scores [L] from which labels are given, for the precision asked.

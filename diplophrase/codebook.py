@@ -1,17 +1,25 @@
-"""The codebook: which labels there are, what they mean, and the attributes beside them."""
+"""The codebook: which labels there are, what they mean, and the attributes beside them.
+
+`labels/codebook.yaml` is ours. Labels of a user's own stand beside it, one file each, in
+`labels/own/`; they are read as one codebook whose version names them: `1.0+climate`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diplophrase.errors import InvalidData
+
+OWN_FOLDER = "own"
+_OWN_MARK = "+"  # between our version and the names of a user's labels
 
 
 class Label(BaseModel):
@@ -25,6 +33,12 @@ class Label(BaseModel):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     examples: Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class OwnLabel(Label):
+    """A label of a user's own, which may do without examples."""
+
+    examples: tuple[str, ...] = ()
 
 
 class GradeAttribute(BaseModel):
@@ -86,6 +100,18 @@ class Codebook(BaseModel):
     def ids(self) -> tuple[str, ...]:
         return tuple(label.id for label in self.labels)
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Return the ids of the labels of a user's own."""
+        return tuple(label.id for label in self.labels if isinstance(label, OwnLabel))
+
+    def knew(self, version: str, label: str) -> bool:
+        """Tell whether the codebook had `label` when it was at `version`.
+
+        It always had ours; one of a user's own it had if the version names it.
+        """
+        return label not in self.own or label in version.split(_OWN_MARK)[1:]
+
     @cached_property
     def hash(self) -> str:
         """Return the sha256 of the codebook's content, whatever its layout in the file."""
@@ -93,27 +119,20 @@ class Codebook(BaseModel):
 
 
 def load_codebook(path: str | Path) -> Codebook:
-    """Read a codebook from YAML.
+    """Read a codebook from YAML, with the labels of a user's own in the folder `own` beside it.
 
     Raises:
-        InvalidData: if the file is missing, is not YAML, or breaks the schema; every fault named.
+        InvalidData: if a file is missing, is not YAML, or breaks the schema; every fault named.
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        codebook = Codebook.model_validate(content)
+        codebook = Codebook.model_validate(_read_yaml(path))
     except FileNotFoundError:
         raise InvalidData(
             f"{path} is not there. Run in a clone, or name the folder that holds it with --labels."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidData(f"{path} is not YAML: {error}") from None
     except ValidationError as error:
-        faults = "\n".join(
-            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise InvalidData(f"{path} breaks the codebook's schema:\n{faults}") from None
+        raise InvalidData(f"{path} breaks the codebook's schema:\n{_list_faults(error)}") from None
     if len(set(codebook.ids)) != len(codebook.ids):
         raise InvalidData(f"{path}: a label id stands twice. Give each label an id of its own.")
     for attribute in codebook.attributes:
@@ -122,4 +141,56 @@ def load_codebook(path: str | Path) -> Codebook:
                 f"{path}: attribute {attribute.id} belongs to label {attribute.label!r}, "
                 f"which is not in the codebook."
             )
-    return codebook
+    return _add_own(codebook, own_files(path))
+
+
+def own_files(path: str | Path) -> list[Path]:
+    """Return the files of the user's own labels that are read with the codebook at `path`."""
+    return sorted((Path(path).parent / OWN_FOLDER).glob("*.yaml"))
+
+
+def _add_own(codebook: Codebook, files: Sequence[Path]) -> Codebook:
+    """Return the codebook with the labels in `files`.
+
+    Raises:
+        InvalidData: naming every fault of every file.
+    """
+    found: list[OwnLabel] = []
+    faults: list[str] = []
+    for file in files:
+        try:
+            label = OwnLabel.model_validate(_read_yaml(file))
+        except InvalidData as error:
+            faults.append(error.message)
+        except ValidationError as error:
+            faults.append(f"{file} is no label:\n{_list_faults(error)}")
+        else:
+            found.append(label)
+            if label.id != file.stem:
+                faults.append(f"{file} holds the label {label.id!r}. A file is named as its label.")
+            if label.id in codebook.ids:
+                faults.append(f"{file}: the codebook has a label {label.id!r}. Choose another id.")
+    if faults:
+        raise InvalidData("\n".join([*faults, "Mend or take away these files."]))
+    if not found:
+        return codebook
+    return Codebook(
+        version=_OWN_MARK.join([codebook.version, *[label.id for label in found]]),
+        rules=codebook.rules,
+        labels=(*codebook.labels, *found),
+        attributes=codebook.attributes,
+    )
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidData(f"{path} is not YAML: {error}") from None
+
+
+def _list_faults(error: ValidationError) -> str:
+    return "\n".join(
+        f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors()
+    )

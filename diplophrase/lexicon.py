@@ -98,30 +98,26 @@ class Lexicon:
         return {label: span for label, span in spans.items() if span is not None}
 
     def predict(self, texts: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Return which of `labels` each text gets, [N, L].
-
-        Raises:
-            InvalidData: if the lexicon has no expressions for one of `labels`; every one named.
-
-        """
-        missing = [label for label in labels if label not in self.rules]
-        if missing:
-            raise InvalidData(
-                f"The lexicon has no label {', '.join(map(repr, missing))}. "
-                f"It has: {', '.join(self.rules)}. Add the label with its expressions."
-            )
+        """Return which of `labels` each text gets, [N, L]; none that has no expressions."""
         found = [self.find(text) for text in texts]
         return np.array(
             [[label in row for label in labels] for row in found], dtype=np.bool_
         ).reshape(len(texts), len(labels))
 
+    def weigh(self, labels: Sequence[str], weight: float) -> npt.NDArray[np.float32]:
+        """Return what a hit is worth for each of `labels`: nothing without expressions."""
+        return np.array([weight * (label in self.rules) for label in labels], dtype=np.float32)
+
 
 def add_hits(
-    logits: npt.NDArray[np.floating], hits: npt.NDArray[np.bool_], weight: float
+    logits: npt.NDArray[np.floating],
+    hits: npt.NDArray[np.bool_],
+    weight: float | npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Return logits [..., L], those with a hit moved away from the others by `weight`.
 
-    A hit moves a logit up by four fifths of it, silence moves it down by one.
+    A hit moves a logit up by four fifths of it, silence moves it down by one. `weight` is one for
+    all labels or one for each.
     """
     return np.asarray(logits + weight * (hits - np.float32(_SILENCE)), dtype=np.float32)
 

@@ -49,17 +49,26 @@ class Fitted:
         return self.scores(logits) >= np.array([row[column].threshold for row in self.points])
 
 
-def fit(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.floating]) -> Fitted:
-    """Fit calibration and thresholds on out-of-fold logits [N, L] and targets [N, L]."""
+def fit(
+    logits: npt.NDArray[np.floating],
+    targets: npt.NDArray[np.floating],
+    usable: npt.NDArray[np.bool_] | None = None,
+) -> Fitted:
+    """Fit calibration and thresholds on out-of-fold logits [N, L] and targets [N, L].
+
+    Only the cells that are `usable` [N, L] count; without it, all do.
+    """
     wide, truth = logits.astype(np.float64), targets.astype(np.float64)
-    shared = _fit_scaling(wide.ravel(), truth.ravel(), None)
-    scalings = [_fit_scaling(wide[:, k], truth[:, k], shared) for k in range(wide.shape[1])]
+    usable = np.ones(wide.shape, dtype=bool) if usable is None else usable
+    shared = _fit_scaling(wide[usable], truth[usable], None)
+    rows = [np.flatnonzero(column) for column in usable.T]
+    scalings = [_fit_scaling(wide[row, k], truth[row, k], shared) for k, row in enumerate(rows)]
     calibrations = tuple(Calibration(slope=round(a, 6), intercept=round(b, 6)) for a, b in scalings)
     intercepts = np.array([calibration.intercept for calibration in calibrations])
     thresholds = np.round(_sigmoid(intercepts), 6)
     slopes = np.array([calibration.slope for calibration in calibrations])
     scores = _sigmoid(slopes * wide + intercepts)
-    points = tuple(find_points(scores[:, k], truth[:, k]) for k in range(wide.shape[1]))
+    points = tuple(find_points(scores[row, k], truth[row, k]) for k, row in enumerate(rows))
     return Fitted(calibrations, thresholds, points)
 
 

@@ -16,7 +16,9 @@ def render_card(version: str, codebook: Codebook, metrics: dict[str, Any]) -> st
         _use(),
         _data(metrics),
         _agreement(metrics.get("agreement"), codebook),
-        _figures(measured, codebook) if measured else _unmeasured(),
+        _fast(metrics),
+        _figures(measured) if measured else _unmeasured(),
+        _added(metrics.get("added"), measured),
         _reliability(metrics.get("reliability")),
         _operating_points(measured) if measured else "",
         _domain(metrics.get("domain")),
@@ -100,12 +102,11 @@ def _interval(bounds: list[float]) -> str:
     return f"{percent(bounds[0])} to {percent(bounds[1])}"
 
 
-def figures_table(measured: dict[str, Any], codebook: Codebook) -> str:
-    """Return the one table of the run: model beside lexicon and TF-IDF, per label."""
+def figures_table(measured: dict[str, Any]) -> str:
+    """Return the one table of the run: model beside lexicon and TF-IDF, per label measured."""
     model, baselines = measured["model"], measured["baselines"]
     rows = []
-    for label in codebook.ids:
-        row = model["labels"][label]
+    for label, row in model["labels"].items():
         rows.append(
             [
                 label,
@@ -158,7 +159,15 @@ def summary_lines(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _figures(measured: dict[str, Any], codebook: Codebook) -> str:
+_RIVALS = {
+    "tfidf": "TF-IDF with logistic regression",
+    "lexicon": "a keyword lexicon (`training/lexicon.yaml`)",
+    "rules": "a set of 365 hand-made rules (`training/rules.yaml`)",
+}
+
+
+def _figures(measured: dict[str, Any]) -> str:
+    rivals = "; ".join(_RIVALS[name] for name in measured["baselines"])
     attributes = ", ".join(
         f"{name} {percent(row['accuracy'])}% of {row['support']}"
         for name, row in measured["attributes"].items()
@@ -167,24 +176,64 @@ def _figures(measured: dict[str, Any], codebook: Codebook) -> str:
 
 {len(measured["folds"])} folds ({", ".join(map(str, measured["folds"]))} sentences); an event, its
 digest, reprints and near-duplicates stay in one fold; calibration and thresholds of a fold are
-fitted on the others. Beside the model, on the same sentences: TF-IDF with logistic regression; a
-keyword lexicon (`training/lexicon.yaml`); and a set of 365 hand-made rules
-(`training/rules.yaml`). Lexicon and rules were written from the codebook without sight of labelled
-sentences. In percent.
+fitted on the others. Beside the model, on the same sentences: {rivals}. Lexicon and rules were
+written from the codebook without sight of labelled sentences. In percent.
 
-{figures_table(measured, codebook)}
+{figures_table(measured)}
 
 ![F1 of each label with its 95% interval, the lexicon's beside it](labels.svg)
 
 Exact label set {percent(measured["model"]["exact_match"])}%; samples-F1
 {percent(measured["model"]["samples_f1"])}; expected calibration error
-{measured["calibration_error"]:.3f}. Float32 macro-F1 {percent(measured["float32_macro_f1"])};
-int8 and float32 agree on {100 * measured["int8_agrees_with_float32"]:.2f}% of decisions.
+{measured["calibration_error"]:.3f}.{_quantisation(measured)}
 
 Evidence: word F1 against the hand-marked spans {percent(measured["evidence_f1"]["model"])} (the
 lexicon's spans: {percent(measured["evidence_f1"]["lexicon"])}). Speaker:
 {percent(measured["speaker_accuracy"])}% right. Attributes, exactly right where their label is
 given by hand (their rules were written with these sentences in view): {attributes}."""
+
+
+def _quantisation(measured: dict[str, Any]) -> str:
+    if "float32_macro_f1" not in measured:
+        return ""
+    return (
+        f" Float32 macro-F1 {percent(measured['float32_macro_f1'])};\nint8 and float32 agree on "
+        f"{100 * measured['int8_agrees_with_float32']:.2f}% of decisions."
+    )
+
+
+def _fast(metrics: dict[str, Any]) -> str:
+    parent = metrics["run"].get("parent")
+    if parent is None:
+        return ""
+    return f"""## A fast version
+
+Made from `{parent}`: its encoder is frozen and only the heads were trained. That encoder has seen
+the seeds, those of each fold included, so **the figures below flatter**. Compare them with those
+of another fast version of the same parent, or measure both on sentences that neither has seen
+(`diplophrase evaluate`), never with the figures of a full training. What tells texts from outside
+the domain is the parent's; it takes {metrics["added_out_of_domain"]} of the
+{metrics["data"]["added"]} added sentences for such, which a full training would mend."""
+
+
+def _added(added: dict[str, Any] | None, seeds: dict[str, Any] | None) -> str:
+    if added is None or seeds is None:
+        return ""
+    doubts = [
+        f"`{label}`, which sentences labelled before it do not tell of, was given to "
+        f"{row['given']} of {row['sentences']} seed sentences that are presumed not to have it."
+        for label, row in seeds.get("presumed", {}).items()
+    ]
+    return "\n\n".join(
+        [
+            "## The added sentences",
+            f"{added['model']['texts']} sentences added by users, out of fold as above, one "
+            f"document and near-duplicates in one fold. They were picked, often as they are hard, "
+            f"so the figures are no estimate for texts at large.",
+            figures_table(added),
+            *doubts,
+        ]
+    )
 
 
 def _unmeasured() -> str:
@@ -283,12 +332,17 @@ def _run(metrics: dict[str, Any]) -> str:
     run, export = metrics["run"], metrics["export"]
     seed, epochs = run["seed"], run["config"]["epochs"]
     base = "" if run["config"]["base"] == DEFAULT_BASE else " with the same `--base`"
+    fast = f"--fast --from {run['parent']} " if "parent" in run else ""
+    quantised = (
+        f"; int8 against float32:\n{100 * export['int8_label_agreement']:.2f}% of label decisions"
+        if "int8_label_agreement" in export
+        else ""
+    )
     libraries = ", ".join(f"{name} {version}" for name, version in run["libraries"].items())
     return f"""## Run
 
 Base checkpoint {run["config"]["base"]}, seed {seed}, {epochs} epochs, commit
 `{run["git_commit"][:12]}`. ONNX against torch:
-{export["onnx_gap"]:.1e} in probability; int8 against float32:
-{100 * export["int8_label_agreement"]:.2f}% of label decisions. {libraries}.
+{export["onnx_gap"]:.1e} in probability{quantised}. {libraries}.
 
-Reproduce: `diplophrase train --seed {seed} --epochs {epochs}`{base}."""
+Reproduce: `diplophrase train {fast}--seed {seed} --epochs {epochs}`{base}."""

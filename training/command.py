@@ -18,9 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from diplophrase.bundle import current_bundle
+from diplophrase.bundle import current_bundle, load_version
 from diplophrase.classifier import Classifier
-from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
 from diplophrase.lexicon import load_lexicon
 from diplophrase.progress import ProgressFile
@@ -29,6 +28,7 @@ from training.card import figures_table, summary_lines
 from training.curve import FOLDS, SHARES
 from training.data import Paths, read_data
 from training.evaluate import evaluate_bundle, save_figures
+from training.fast import FastConfig, train_fast
 from training.finetune import Step, TrainConfig
 from training.run import train
 
@@ -46,15 +46,15 @@ def run_training(
     jobs: int,
     curve: bool,
     progress_file: Path | None = None,
+    fast: bool = False,
+    parent: str | None = None,
 ) -> None:
     """Train with progress on stderr; print the figures and the version on stdout."""
     paths = Paths(labels, seeds / "sources.yaml", models)
-    chosen: dict[str, Any] = {"seed": seed, "epochs": epochs}
-    config = TrainConfig(
-        base=base or DEFAULT_BASE, **{k: v for k, v in chosen.items() if v is not None}
-    )
+    given = {"seed": seed, "epochs": epochs}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     messages = Console(stderr=True)
-    stages = folds + 1 + (len(SHARES) * FOLDS if curve and folds else 0)
+    stages = 2 if fast else folds + 1 + (len(SHARES) * FOLDS if curve and folds else 0)
     kept = None if progress_file is None else ProgressFile(progress_file, stages=stages)
     with _progress(messages) as bar:
         tasks: dict[str, TaskID] = {}
@@ -68,10 +68,21 @@ def run_training(
             if not messages.is_terminal and (step.number % 100 == 0 or step.number == step.total):
                 messages.print(f"{stage}: step {step.number} of {step.total}, {step.loss:.2f}")
 
-        bundle = train(paths, config, folds=folds, progress=show, name=name, jobs=jobs, curve=curve)
+        if fast:
+            start = load_version(models, parent or current_bundle(models).name)
+            bundle = train_fast(
+                paths, start, FastConfig(**chosen), folds=folds, progress=show, name=name
+            )
+        else:
+            config = TrainConfig(base=base or DEFAULT_BASE, **chosen)
+            bundle = train(
+                paths, config, folds=folds, progress=show, name=name, jobs=jobs, curve=curve
+            )
     metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
     if measured := metrics.get("cross_validation"):
-        _answers().print(Markdown(figures_table(measured, load_codebook(paths.codebook))))
+        _answers().print(Markdown(figures_table(measured)))
+    if added := metrics.get("added"):
+        _answers().print(Markdown("The added sentences:"), Markdown(figures_table(added)))
     messages.print(
         f"Wrote {bundle.path}. It answers after: diplophrase models promote {bundle.version}"
     )
@@ -112,7 +123,7 @@ def run_evaluation(
     _, base = find_base(DEFAULT_BASE)
     lexicon = load_lexicon(Path(__file__).parent / "lexicon.yaml")
     figures = evaluate_bundle(classifier, data, codebook, lexicon, annotations.all, base)
-    _answers().print(Markdown(figures_table(figures, codebook)))
+    _answers().print(Markdown(figures_table(figures)))
     _answers().print(Markdown(summary_lines(figures)))
     if out is not None:
         save_figures(out, figures)

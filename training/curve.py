@@ -76,7 +76,8 @@ def score_curve(
             texts = [seeds[int(k)].text for k in held[rows]]
             raws = classifier.run(classifier.encode(texts))
             logits = np.stack([raw.logits for raw in raws])
-            given[rows] = add_hits(logits, lexicon.predict(texts, labels), PHRASE_WEIGHT) > 0
+            weights = lexicon.weigh(labels, PHRASE_WEIGHT)
+            given[rows] = add_hits(logits, lexicon.predict(texts, labels), weights) > 0
         table = label_table(given, targets, labels, min_support=MIN_SUPPORT)
         curve.append(
             {

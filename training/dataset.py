@@ -13,7 +13,9 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
 from diplophrase.annotations import SPEAKERS, Annotation
+from training.unlabelled import PartlyKnown
 
+UNKNOWN = -1.0  # in place of a label's 0 or 1 where it is not known
 NO_EVIDENCE = -100  # in place of a token's number where a label has no evidence
 _WIDTH_STEP = 16  # few distinct shapes, so that the kernels compiled for one are used again
 
@@ -30,6 +32,17 @@ def label_targets(
     return targets
 
 
+def known_targets(
+    annotations: Sequence[Annotation], labels: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """Return the labels [N, L] as `label_targets`, with `UNKNOWN` where it is not known."""
+    targets = label_targets(annotations, labels)
+    for row, annotation in enumerate(annotations):
+        if isinstance(annotation, PartlyKnown):
+            targets[row, [labels.index(label) for label in annotation.unknown]] = UNKNOWN
+    return targets
+
+
 def build_dataset(
     annotations: Sequence[Annotation], labels: Sequence[str], tokenizer: Tokenizer, max_tokens: int
 ) -> Dataset:
@@ -41,7 +54,7 @@ def build_dataset(
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     encodings = tokenizer.encode_batch([annotation.text for annotation in annotations])
-    targets = label_targets(annotations, labels)
+    targets = known_targets(annotations, labels)
     rows = [
         {
             "input_ids": encoding.ids,
@@ -75,7 +88,7 @@ class Batch:
 
     input_ids: Tensor  # [B, T]
     attention_mask: Tensor  # [B, T]
-    targets: Tensor  # [B, L]
+    targets: Tensor  # [B, L], `UNKNOWN` where it is not known
     evidence: Tensor  # [B, L, T], 1 on the tokens of a label's evidence
     ends: Tensor  # [B, 2, L], the first and the last token of a label's evidence
     speaker: Tensor  # [B]

@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
-from training.dataset import NO_EVIDENCE, Batch, iterate_batches
+from training.dataset import NO_EVIDENCE, UNKNOWN, Batch, iterate_batches
 from training.model import ModelOutput, PhraseModel, load_model
 
 
@@ -105,16 +105,20 @@ def finetune(model: PhraseModel, dataset: Dataset, config: TrainConfig) -> Itera
 
 
 def losses(output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
-    """Return the loss of labels, attention, evidence's ends and speaker, each per text."""
+    """Return the loss of labels, attention, evidence's ends and speaker, each per text.
+
+    What is not known of a text costs nothing.
+    """
+    known = (batch.targets != UNKNOWN).float()
     labels = nn.functional.binary_cross_entropy_with_logits(
-        output.logits.float(), batch.targets, reduction="sum"
+        output.logits.float(), batch.targets.clamp(min=0.0), weight=known, reduction="sum"
     )
     tokens = nn.functional.binary_cross_entropy_with_logits(
         output.attention.float(), batch.evidence, reduction="none"
     )
     kept = batch.attention_mask.unsqueeze(1)
     # averaged over a text's tokens, so that a long sentence weighs as much as a short one
-    attention = ((tokens * kept).sum(-1) / kept.sum(-1)).sum()
+    attention = ((tokens * kept).sum(-1) / kept.sum(-1) * known).sum()
     ends = output.evidence.float() + (1.0 - batch.attention_mask[:, None, None]) * -1e4
     evidence = nn.functional.cross_entropy(  # labels without evidence are ignored
         ends.flatten(0, 2), batch.ends.flatten(), reduction="sum", ignore_index=NO_EVIDENCE

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import yaml
 
 from diplophrase.lexicon import load_lexicon
-from training import calibration, domain
+from training import domain
+from training.added import AddedFolds, assign_added
 from training.baselines import rule_decisions
 from training.calibration import Fitted
-from training.crossval import plan_folds, score_folds
+from training.crossval import OutOfFold, fit_out_of_fold, plan_folds, score_folds
 from training.curve import FOLDS, SHARES, plan_curve, score_curve
 from training.data import Data, Paths
 from training.dataset import label_targets
@@ -22,6 +25,7 @@ from training.fit import Recipe
 from training.folds import assign_folds, group_events
 from training.pool import Progress, fit_all
 from training.report import (
+    Bools,
     CrossValidated,
     baseline_decisions,
     cross_validation_report,
@@ -46,75 +50,124 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Which fold each seed and each added annotation is measured in."""
+
+    events: Sequence[str]  # [seeds]
+    seeds: npt.NDArray[np.int64]  # [seeds]
+    added: AddedFolds
+
+    @property
+    def measured(self) -> npt.NDArray[np.int64]:
+        """Return the rows of the added annotations that are measured."""
+        return np.flatnonzero(self.added.folds >= 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What was fitted and measured out of fold."""
 
     fitted: Fitted
-    domain: domain.Measured
     metrics: dict[str, Any]
     predictions: list[dict[str, Any]]  # one a seed, as `predictions.jsonl` has them
 
 
-def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
+def split_data(data: Data, sources: Path, *, folds: int, seed: int) -> Split:
+    """Deal events to folds; an event and all near-duplicates of its sentences stay in one."""
+    targets = label_targets(data.seeds, data.codebook.ids)
+    ours = [label not in data.codebook.own for label in data.codebook.ids]
+    events = group_events(data.seeds, sources)
+    assigned = assign_folds(events, targets[:, ours], folds=folds, seed=seed)
+    return Split(events, assigned, assign_added(data.added, data.seeds, data.authored, assigned))
+
+
+def cross_validate(plan: Plan, data: Data, progress: Progress) -> tuple[Measured, domain.Measured]:
     """Train once a fold on the other folds and measure on the fold.
 
-    An event and all near-duplicates of its sentences stay in one fold. Fold models are kept, so
-    that a run that was cut off goes on.
+    Fold models are kept, so that a run that was cut off goes on.
     """
     paths, codebook = plan.paths, data.codebook
-    targets = label_targets(data.seeds, codebook.ids)
-    groups = group_events(data.seeds, paths.sources)
-    assigned = assign_folds(groups, targets, folds=plan.folds, seed=plan.config.seed)
+    split = split_data(data, paths.sources, folds=plan.folds, seed=plan.config.seed)
     lexicon = load_lexicon(paths.lexicon)
-    points = plan_curve(data.seeds, data.extra, assigned, plan.config) if plan.curve else []
-    trainings = plan_folds(data.seeds, data.extra, assigned, plan.config)
+    points = plan_curve(data.seeds, data.authored, split.seeds, plan.config) if plan.curve else []
+    trainings = plan_folds(data, split.seeds, split.added, plan.config)
     trainings += [training for point in points for training in point.trainings]
     fitted = fit_all(plan.recipe, trainings, paths.runs, jobs=plan.jobs, progress=progress)
     candidates, parts = fitted[: plan.folds], fitted[plan.folds :]
-    out = score_folds(data.seeds, assigned, candidates, codebook.ids, lexicon)
-    decided = decide_out_of_fold(out, codebook)
-    rivals = baseline_decisions(out, data.extra, codebook, plan.config.seed)
-    rivals |= rule_decisions([annotation.text for annotation in data.seeds], codebook.ids)
-    report = cross_validation_report(out, decided, rivals, codebook, lexicon, plan.config.seed)
-    mistakes = rank_mistakes(out, decided, codebook)
+    outs = [score_folds(data.seeds, split.seeds, candidates, codebook.ids, lexicon)]
+    if len(rows := split.measured):
+        notes, folds = [data.added[int(row)] for row in rows], split.added.folds[rows]
+        outs.append(score_folds(notes, folds, candidates, codebook.ids, lexicon))
+    rivals: list[dict[str, Bools]] = [{} for _ in outs]
+    rivals[0] = baseline_decisions(outs[0], data.authored, codebook, plan.config.seed)
+    measured = measure_answers(paths, data, split, outs, rivals, seed=plan.config.seed)
     foreignness = domain.measure(
         [candidate.int8 for candidate in candidates],
-        assigned,
+        split.seeds,
         [annotation.text for annotation in data.seeds],
-        [annotation.text for annotation in data.extra],
+        [annotation.text for annotation in data.authored],
         data.foreign,
     )
-    metrics = {
-        "cross_validation": report,
-        "reliability": _reliability(decided),
+    if points:
+        by_share = [parts[k : k + FOLDS] for k in range(0, len(parts), FOLDS)]
+        measured.metrics["learning_curve"] = score_curve(
+            [*SHARES, 1.0],
+            [*by_share, candidates],
+            data.seeds,
+            len(data.authored),
+            split.seeds,
+            codebook.ids,
+            lexicon,
+        )
+    return measured, foreignness
+
+
+def measure_answers(
+    paths: Paths,
+    data: Data,
+    split: Split,
+    outs: Sequence[OutOfFold],
+    rivals: Sequence[dict[str, Bools]],
+    *,
+    seed: int,
+) -> Measured:
+    """Return all figures of answers out of fold: for the seeds and, second, for the added.
+
+    `rivals` are the decisions [N, L] of others on each of `outs`; the lists are put beside them.
+    """
+    codebook = data.codebook
+    lexicon = load_lexicon(paths.lexicon)
+    by_fold, fitted = fit_out_of_fold(outs, codebook)
+    reports, decisions = [], []
+    for out, others in zip(outs, rivals, strict=True):
+        decided = decide_out_of_fold(out, codebook, by_fold)
+        texts = [annotation.text for annotation in out.annotations]
+        beside = others | rule_decisions(texts, codebook.ids)
+        reports.append(cross_validation_report(out, decided, beside, codebook, lexicon, seed))
+        decisions.append(decided)
+    mistakes = rank_mistakes(outs[0], decisions[0], codebook)
+    metrics: dict[str, Any] = {
+        "cross_validation": reports[0],
+        "reliability": _reliability(decisions[0]),
         "mistakes": {
             "count": len(mistakes),
             "instructive": _lessons(paths, mistakes),
             "all": [{key: row[key] for key in _MISTAKE} for row in mistakes],
         },
         "folds": {
-            annotation.id: int(fold) for annotation, fold in zip(data.seeds, assigned, strict=True)
+            annotation.id: int(fold)
+            for annotation, fold in zip(data.seeds, split.seeds, strict=True)
         },
     }
-    if points:
-        by_share = [parts[k : k + FOLDS] for k in range(0, len(parts), FOLDS)]
-        metrics["learning_curve"] = score_curve(
-            [*SHARES, 1.0],
-            [*by_share, candidates],
-            data.seeds,
-            len(data.extra),
-            assigned,
-            codebook.ids,
-            lexicon,
-        )
-    fitted_all = calibration.fit(out.logits(), targets)
-    predictions = list_predictions(out, decided, codebook, groups)
-    return Measured(fitted_all, foreignness, metrics, predictions)
+    if len(reports) > 1:
+        metrics["added"] = reports[1]
+    predictions = list_predictions(outs[0], decisions[0], codebook, split.events)
+    return Measured(fitted, metrics, predictions)
 
 
 def _reliability(decided: CrossValidated, bins: int = 10) -> list[dict[str, float]]:
     """Return score against frequency in equal-width bins, all labels pooled."""
-    scores, truth = decided.scores.ravel(), decided.targets.ravel()
+    scores, truth = decided.scores[decided.known], decided.targets[decided.known]
     index = np.minimum((scores * bins).astype(int), bins - 1)
     return [
         {

@@ -17,45 +17,80 @@ from diplophrase.codebook import Codebook
 from diplophrase.figures import expected_calibration_error
 from diplophrase.lexicon import Lexicon
 from training.baselines import predict_tfidf
+from training.calibration import Fitted
 from training.crossval import OutOfFold
-from training.dataset import label_targets
+from training.dataset import UNKNOWN, known_targets, label_targets
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
+from training.unlabelled import known_cells
 
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class CrossValidated:
-    """Decisions out of fold: calibration and thresholds come from other folds."""
+    """Decisions out of fold: calibration and thresholds come from other folds.
+
+    What is not known of a text by hand is taken as neither given nor there.
+    """
 
     scores: npt.NDArray[np.float64]  # [N, L]
     given: Bools  # [N, L]
-    given_float32: Bools  # [N, L]
+    given_float32: Bools | None  # [N, L]
     given_at: dict[float, Bools]  # [N, L] at each operating point
     targets: Bools  # [N, L]
+    known: Bools  # [N, L]
+    presumed: dict[str, dict[str, int]]  # of a label's presumed absences, how often it was given
     spans: list[dict[str, Evidence]]  # for each text, the evidence of its gold labels
 
 
-def decide_out_of_fold(out: OutOfFold, codebook: Codebook) -> CrossValidated:
-    """Turn out-of-fold logits into labels by what was fitted on the other folds."""
+def decide_out_of_fold(
+    out: OutOfFold, codebook: Codebook, fitted: Sequence[Fitted]
+) -> CrossValidated:
+    """Turn out-of-fold logits into labels; `fitted` has for each fold what the others gave."""
     targets = label_targets(out.annotations, codebook.ids)
+    known = known_cells(out.annotations, codebook)
     scores = np.zeros(targets.shape)
     given = np.zeros(targets.shape, dtype=bool)
-    given_float32 = np.zeros(targets.shape, dtype=bool)
+    given_float32 = None if out.float32 is None else np.zeros(targets.shape, dtype=bool)
     given_at = {precision: np.zeros(targets.shape, dtype=bool) for precision in PRECISIONS}
-    logits, float_logits = out.logits(), out.logits(float32=True)
-    for fold, fitted in enumerate(out.fit_others(targets)):
+    logits, float_logits = out.logits(), out.float_logits()
+    for fold, others in enumerate(fitted):
         rows = out.folds == fold
-        scores[rows] = fitted.scores(logits[rows])
-        given[rows] = fitted.decide(logits[rows])
-        given_float32[rows] = fitted.decide(float_logits[rows])
+        scores[rows] = others.scores(logits[rows])
+        given[rows] = others.decide(logits[rows])
         for precision in PRECISIONS:
-            given_at[precision][rows] = fitted.decide(logits[rows], precision)
+            given_at[precision][rows] = others.decide(logits[rows], precision) & known[rows]
+        if given_float32 is not None and float_logits is not None:
+            given_float32[rows] = others.decide(float_logits[rows]) & known[rows]
     spans = [
         {label: _span(out, row, codebook.ids.index(label)) for label in annotation.labels}
         for row, annotation in enumerate(out.annotations)
     ]
-    return CrossValidated(scores, given, given_float32, given_at, targets > 0, spans)
+    return CrossValidated(
+        scores,
+        given & known,
+        given_float32,
+        given_at,
+        targets > 0,
+        known,
+        _count_presumed(out, given, known, codebook),
+        spans,
+    )
+
+
+def _count_presumed(
+    out: OutOfFold, given: Bools, known: Bools, codebook: Codebook
+) -> dict[str, dict[str, int]]:
+    """Return for each label of a user's own how often it was given where it is presumed absent."""
+    presumed = ~known & (known_targets(out.annotations, codebook.ids) != UNKNOWN)
+    columns = {label: codebook.ids.index(label) for label in codebook.own}
+    return {
+        label: {
+            "sentences": int(presumed[:, column].sum()),
+            "given": int((presumed & given)[:, column].sum()),
+        }
+        for label, column in columns.items()
+    }
 
 
 def _span(out: OutOfFold, row: int, label: int) -> Evidence:
@@ -88,25 +123,41 @@ def cross_validation_report(
     lexicon: Lexicon,
     seed: int,
 ) -> dict[str, Any]:
-    """Return every cross-validated figure of the card."""
-    targets, labels = decided.targets, codebook.ids
-    table = label_table(decided.given, targets, labels)
-    table["intervals"] = bootstrap_intervals(decided.given, targets, labels, seed=seed)
+    """Return every cross-validated figure of the card, on the labels that the texts tell of."""
+    told = np.flatnonzero(decided.known.any(0))
+    labels = [codebook.ids[column] for column in told]
+    targets, given = decided.targets[:, told], decided.given[:, told]
+    table = label_table(given, targets, labels)
+    table["intervals"] = bootstrap_intervals(given, targets, labels, seed=seed)
     return {
         "folds": [int((out.folds == k).sum()) for k in range(int(out.folds.max()) + 1)],
         "model": table,
-        "float32_macro_f1": round(macro_f1(decided.given_float32, targets), 4),
-        "int8_agrees_with_float32": round(
-            float((decided.given == decided.given_float32).mean()), 5
-        ),
-        "baselines": {name: label_table(g, targets, labels) for name, g in baselines.items()},
+        **_float_figures(decided),
+        "baselines": {
+            name: label_table(rival[:, told], targets, labels) for name, rival in baselines.items()
+        },
         "operating_points": _operating_points(decided),
         "calibration_error": round(
-            expected_calibration_error(decided.scores, targets.astype(float)), 4
+            expected_calibration_error(
+                decided.scores[decided.known], decided.targets[decided.known].astype(float)
+            ),
+            4,
         ),
         "evidence_f1": _evidence_figures(out, decided, lexicon),
         "speaker_accuracy": _speaker_accuracy(out),
         "attributes": _attribute_accuracy(out, decided, codebook),
+        "presumed": decided.presumed,
+    }
+
+
+def _float_figures(decided: CrossValidated) -> dict[str, float]:
+    """Return what quantisation cost, where there was a network before it."""
+    if decided.given_float32 is None:
+        return {}
+    agreement = float((decided.given == decided.given_float32).mean())
+    return {
+        "float32_macro_f1": round(macro_f1(decided.given_float32, decided.targets), 4),
+        "int8_agrees_with_float32": round(agreement, 5),
     }
 
 
@@ -140,7 +191,8 @@ def _evidence_figures(
             span = spans[label]
             model.append(span_f1(annotation.text, gold, (span.start, span.end)))
             rival.append(span_f1(annotation.text, gold, found[label]) if label in found else 0.0)
-    return {"model": round(float(np.mean(model)), 4), "lexicon": round(float(np.mean(rival)), 4)}
+    means = {"model": model, "lexicon": rival}
+    return {name: round(float(np.mean(x)), 4) if x else 0.0 for name, x in means.items()}
 
 
 def _speaker_accuracy(out: OutOfFold) -> float:
@@ -176,7 +228,8 @@ def list_predictions(
 ) -> list[dict[str, Any]]:
     """Return for each text what was answered out of fold, beside the hand labels of the time.
 
-    Two versions that were measured on the same folds are compared by these.
+    Two versions that were measured on the same folds are compared by these. A label of which the
+    hand labels do not tell is scored, but never among those given.
     """
     return [
         {

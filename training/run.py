@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from diplophrase.annotations import Annotation, check_annotations, data_hash
 from diplophrase.bundle import PREDICTIONS, Bundle, Domain, load_bundle
@@ -23,6 +24,7 @@ from diplophrase.errors import TrainingError
 from diplophrase.lexicon import read_entries
 from training.agreement import measure_agreement
 from training.base import find_base
+from training.baselines import embed as embed_texts
 from training.card import render_card
 from training.data import Data, Paths, read_data
 from training.dataset import label_targets
@@ -33,6 +35,7 @@ from training.measure import Measured, Plan, cross_validate
 from training.naming import name_labels
 from training.plots import draw_plots
 from training.pool import Progress, Training, fit_all
+from training.unlabelled import mark_unknown
 
 MIN_INT8_AGREEMENT = 0.985  # of label decisions, int8 against float32
 _LIBRARIES = ("torch", "transformers", "datasets", "scikit-learn", "onnx", "onnxruntime")
@@ -64,32 +67,43 @@ def train(
     config = replace(config, base=str(base_path))
     recipe = Recipe(data.codebook, base, base_path)
     digest = data_hash(data.all)
+    texts = [annotation.text for annotation in data.all]
+    marked = mark_unknown(
+        data.all, data.codebook, lambda: embed_texts(texts, base_path), seed=config.seed
+    )
+    data = data.mark(marked)
     version = name or f"{started:%Y%m%d}-{digest[:8]}-s{config.seed}"
     if (paths.models / version).exists():
         raise TrainingError(
             f"{paths.models / version} exists; versions are never edited. "
             f"Give the new one a name with --name."
         )
-    metrics: dict[str, Any] = {"data": _describe_data(data, digest), "agreement": _agreement(paths)}
-    measured = None
+    metrics: dict[str, Any] = {
+        "data": describe_data(data, digest),
+        "agreement": read_agreement(paths),
+    }
+    measured = foreignness = None
     if folds:
         plan = Plan(paths, recipe, config, folds, jobs, curve)
-        measured = cross_validate(plan, data, progress)
+        measured, foreignness = cross_validate(plan, data, progress)
         metrics |= measured.metrics
     training = Training("final model", data.all, config)
     [candidate] = fit_all(recipe, [training], paths.runs, jobs=1, progress=progress)
     metrics["export"] = _check_quantised(candidate, data.seeds)
     metrics["export"]["onnx_gap"] = candidate.export_gap
-    manifest = _manifest(paths, config, base.checkpoint, digest, started)
+    manifest = {
+        **describe_run(paths, config.seed, digest, started),
+        "config": {**config.to_dict(), "base": base.checkpoint},
+    }
     metrics["run"] = manifest
     foreign = None
-    if measured:
-        foreign = _fit_domain(data, candidate, measured)
-        metrics["domain"] = measured.domain.figures(foreign.threshold)
+    if foreignness:
+        foreign = _fit_domain(data, candidate, foreignness.own)
+        metrics["domain"] = foreignness.figures(foreign.threshold)
     with tempfile.TemporaryDirectory() as scratch:
         enclosed = draw_plots(Path(scratch), metrics)
         if measured:
-            enclosed.append(_write_predictions(Path(scratch), measured))
+            enclosed.append(write_predictions(Path(scratch), measured))
         network = Path(scratch) / "model.onnx"
         name_labels(candidate.int8 / "model.onnx", network, data.codebook.ids)
         path = draft_bundle(
@@ -109,22 +123,24 @@ def train(
     return load_bundle(path)
 
 
-def _fit_domain(data: Data, candidate: Candidate, measured: Measured) -> Domain:
+def _fit_domain(data: Data, candidate: Candidate, held_out: npt.NDArray[np.float64]) -> Domain:
     """Fit what tells other texts from ours on the embeddings of the network to be served."""
     classifier = Classifier.load(candidate.int8, runners=2)
     own = embed(classifier, [annotation.text for annotation in data.all])
     foreign = embed(classifier, [row.text for row in data.foreign])
-    return fit_domain(own, foreign, measured.domain.own)
+    return fit_domain(own, foreign, held_out)
 
 
-def _write_predictions(folder: Path, measured: Measured) -> Path:
+def write_predictions(folder: Path, measured: Measured) -> Path:
+    """Write what was answered out of fold into `folder`; return the path."""
     path = folder / PREDICTIONS
     lines = (json.dumps(row, ensure_ascii=False) for row in measured.predictions)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 
-def _describe_data(data: Data, digest: str) -> dict[str, Any]:
+def describe_data(data: Data, digest: str) -> dict[str, Any]:
+    """Return the data's hash, and how many sentences and labels of each kind there are."""
     targets = label_targets(data.seeds, data.codebook.ids)
     extra = label_targets(data.extra, data.codebook.ids)
     return {
@@ -140,7 +156,8 @@ def _describe_data(data: Data, digest: str) -> dict[str, Any]:
     }
 
 
-def _agreement(paths: Paths) -> dict[str, Any] | None:
+def read_agreement(paths: Paths) -> dict[str, Any] | None:
+    """Return the agreement of the two labelling passes, if they are there."""
     passes = [paths.annotations / f"pass_{name}.jsonl" for name in "ab"]
     if not all(path.is_file() for path in passes):
         return None
@@ -165,15 +182,13 @@ def _check_quantised(candidate: Candidate, seeds: Sequence[Annotation]) -> dict[
     return {"int8_label_agreement": round(agreement, 5)}
 
 
-def _manifest(
-    paths: Paths, config: TrainConfig, base: str, digest: str, started: datetime
-) -> dict[str, Any]:
+def describe_run(paths: Paths, seed: int, digest: str, started: datetime) -> dict[str, Any]:
+    """Return the facts of a run that its bundle's manifest keeps."""
     return {
         "created": started.isoformat(timespec="seconds"),
         "data_hash": digest,
         "git_commit": _git_commit(paths.training),
-        "seed": config.seed,
-        "config": {**config.to_dict(), "base": base},
+        "seed": seed,
         "libraries": {name: package_version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
     }

@@ -184,8 +184,22 @@ def train(
     progress: Annotated[
         Path | None, typer.Option(help="Keep how far it is in this file, as JSON.")
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Only new heads, on the encoder of a version that is there."),
+    ] = False,
+    parent: Annotated[
+        str | None, typer.Option("--from", help="With --fast: that version. Default: the current.")
+    ] = None,
 ) -> None:
     """Train a model on the annotations, measure it, and write it as a new version."""
+    if fast and (base is not None or curve):
+        raise InvalidRequest(
+            "--fast trains heads on a version that is there: --base and --curve are for a full "
+            "training. Leave them away, or leave --fast away."
+        )
+    if parent is not None and not fast:
+        raise InvalidRequest("--from names the version that --fast starts from. Add --fast.")
     from training.command import run_training
 
     bring_training_up_to_date(labels)
@@ -201,6 +215,8 @@ def train(
         jobs=jobs,
         curve=curve,
         progress_file=progress,
+        fast=fast,
+        parent=parent,
     )
 
 

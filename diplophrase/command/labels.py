@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from diplophrase.annotations import Annotation, check_annotations, read_annotations
-from diplophrase.codebook import Codebook, load_codebook
+from diplophrase.codebook import Codebook, load_codebook, own_files
 from diplophrase.errors import InvalidData
+from diplophrase.own_labels import add_label
 from diplophrase.sentences import split_sentences
 
 labels_app = typer.Typer(help="Check and count hand labels.", no_args_is_help=True)
@@ -27,6 +28,8 @@ _SEED_FILES = ("pass_a.jsonl", "pass_b.jsonl", "seeds.jsonl")
 def check(labels: Labels = Path("labels"), seeds: Seeds = Path("seeds")) -> None:
     """Hold every annotation against schema, codebook and source text."""
     codebook = load_codebook(labels / "codebook.yaml")
+    for path in own_files(labels / "codebook.yaml"):
+        typer.echo(f"{path.parent.name}/{path.name}: a label of your own, no fault")
     faults: list[InvalidData] = []
     for path in sorted((labels / "annotations").glob("*.jsonl")):
         try:
@@ -40,6 +43,38 @@ def check(labels: Labels = Path("labels"), seeds: Seeds = Path("seeds")) -> None
     if faults:
         details = [detail for fault in faults for detail in fault.details]
         raise InvalidData("\n".join(fault.message for fault in faults), details=details)
+
+
+@labels_app.command()
+def new(
+    label: Annotated[str, typer.Argument(help="Its id, such as climate.")],
+    definition: Annotated[str, typer.Option(help="When a sentence earns it.")],
+    name: Annotated[str | None, typer.Option(help="What people call it. Default: the id.")] = None,
+    include: Annotated[
+        list[str] | None, typer.Option("--in", help="A case that earns it. May be repeated.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--out", help="A case that does not. May be repeated.")
+    ] = None,
+    example: Annotated[
+        list[str] | None, typer.Option(help="A sentence that earns it. May be repeated.")
+    ] = None,
+    labels: Labels = Path("labels"),
+) -> None:
+    """Add a label of your own beside our codebook, which stays as it is."""
+    path, codebook = add_label(
+        labels / "codebook.yaml",
+        label,
+        definition,
+        name=name,
+        include=include or [],
+        exclude=exclude or [],
+        examples=example or [],
+    )
+    typer.echo(
+        f"Wrote {path}. Sentences are now labelled by codebook {codebook.version}.", err=True
+    )
+    typer.echo(codebook.version)
 
 
 def check_coverage(name: str, notes: list[Annotation], seeds: Path) -> None:

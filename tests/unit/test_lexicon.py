@@ -75,10 +75,13 @@ def test_labels_are_given_in_the_order_asked_for(lexicon: Lexicon):
     assert lexicon.predict([], ["harbour"]).shape == (0, 1)
 
 
-def test_labels_without_expressions_are_named(lexicon: Lexicon):
-    message = r"^The lexicon has no label 'river', 'bridge'\. It has: harbour, school\. Add"
-    with pytest.raises(InvalidData, match=message):
-        lexicon.predict(["A port."], ["river", "harbour", "bridge"])
+def test_a_label_without_expressions_is_never_found_and_weighs_nothing(lexicon: Lexicon):
+    labels = ["river", "harbour", "bridge"]
+    assert lexicon.predict(["A port."], labels).tolist() == [[False, True, False]]
+    weights = lexicon.weigh(labels, 2.5)
+    assert weights.tolist() == [0.0, 2.5, 0.0]
+    moved = add_hits(np.zeros((1, 3)), lexicon.predict(["A school."], labels), weights)
+    assert moved == pytest.approx(np.array([[0.0, -0.5, 0.0]]))
 
 
 def test_a_missing_file_is_named(path: Path):

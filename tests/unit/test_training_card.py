@@ -107,7 +107,7 @@ def test_a_table_has_text_at_the_left_and_numbers_at_the_right():
 
 
 def test_the_table_of_the_run_has_the_model_beside_its_rivals():
-    assert figures_table(METRICS["cross_validation"], make_codebook()) == "\n".join(
+    assert figures_table(METRICS["cross_validation"]) == "\n".join(
         [
             "| label | support | precision | recall | F1 | 95% interval | lexicon F1 | tfidf F1 |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -171,6 +171,42 @@ def test_a_run_without_folds_says_that_nothing_was_measured():
     assert "Scores are not calibrated and every threshold is 0.5." in written
     for heading in ("Cross-validated figures", "Reliability", "Where it fails", "Macro-F1"):
         assert heading not in written
+
+
+ADDED = {**METRICS["cross_validation"], "model": {**quality(0.4), "texts": 11}}
+FAST = {**METRICS["run"], "fast": True, "parent": "v0"}
+
+
+def test_added_sentences_have_a_table_of_their_own_beside_the_seeds():
+    presumed = {"river": {"sentences": 31, "given": 2}}
+    seeds = {**METRICS["cross_validation"], "presumed": presumed}
+    written = card(added=ADDED, cross_validation=seeds)
+    headings = [line for line in written.splitlines() if line.startswith("## ")]
+    after = headings.index("## Cross-validated figures") + 1
+    assert headings[after] == "## The added sentences"
+    assert "11 sentences added by users, out of fold" in flowing(written)
+    assert "| harbour | 10 | 45.0 | 35.0 | 40.0 |" in written
+    assert (
+        "`river`, which sentences labelled before it do not tell of, was given to 2 of 31 seed "
+        "sentences that are presumed not to have it."
+    ) in flowing(written)
+    assert "The added sentences" not in card()
+
+
+def test_a_fast_version_says_that_its_figures_flatter_and_whose_encoder_it_has():
+    seeds = {**METRICS["cross_validation"]}
+    for figure in ("float32_macro_f1", "int8_agrees_with_float32"):
+        del seeds[figure]
+    written = flowing(
+        card(run=FAST, cross_validation=seeds, export={"onnx_gap": 1e-6}, added_out_of_domain=2)
+    )
+    assert "Made from `v0`: its encoder is frozen and only the heads were trained." in written
+    assert "**the figures below flatter**" in written
+    assert "it takes 2 of the 3 added sentences for such" in written
+    assert "expected calibration error 0.012. Evidence:" in written
+    assert "ONNX against torch: 1.0e-06 in probability. torch 2.0" in written
+    assert "Reproduce: `diplophrase train --fast --from v0 --seed 7 --epochs 4`" in written
+    assert "flatter" not in card()
 
 
 def test_without_a_second_pass_there_is_no_agreement():

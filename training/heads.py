@@ -1,0 +1,248 @@
+"""Heads alone: what PhraseModel has on its encoder, as one linear map of a token's states.
+
+The weights of an attention add up to one, so that it does not matter whether states are weighted
+first and mapped after, as PhraseModel does, or the other way round. Here they are mapped first:
+then all heads are one matrix product, and the heads of all folds are trained beside each other in
+one pass over the data, each without the texts that it must not see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from diplophrase.annotations import SPEAKERS
+from diplophrase.classifier import Raw
+from training.finetune import Step
+from training.states import States
+
+_PADDING = -1e4
+_START = 0.4  # of a label's rows, against 0.4 of a random start
+_RATE = 1e-2
+_WEIGHT_DECAY = 0.01
+_WARMUP = 0.1  # share of the steps
+_DROPOUT = 0.1
+_BATCH = 64
+_POOL = 20  # batches whose texts are sorted by length together
+_ATTENTION, _EVIDENCE, _SPEAKER = 2.0, 0.3, 0.3  # weights in the loss, as in full training
+
+
+class HeadOutput(NamedTuple):
+    """B texts, K sets of heads, T tokens, L labels, S speakers."""
+
+    logits: Tensor  # [B, K, L]
+    attention: Tensor  # [B, K, L, T], a token's log-odds of being evidence for the label
+    evidence: Tensor  # [B, K, 2, L, T], how much a token looks like its first, its last
+    speaker: Tensor  # [B, K, S]
+
+
+class Heads(nn.Module):
+    """K sets of heads for L labels on states of H units.
+
+    The rows of `weight` [K, C, H] are L attentions, L logits, 2 L ends of evidence, the speaker's
+    attention and S speakers: C = 4 L + 1 + S.
+    """
+
+    def __init__(self, width: int, label_count: int, sets: int = 1) -> None:
+        super().__init__()
+        self.label_count = label_count
+        self.parts = part_sizes(label_count)
+        self.weight = nn.Parameter(torch.empty(sets, sum(self.parts), width))
+        self.bias = nn.Parameter(torch.zeros(sets, sum(self.parts)))
+        nn.init.normal_(self.weight, std=0.02)
+        with torch.no_grad():
+            self.bias[:, : 2 * label_count] = -2.0
+
+    def forward(self, states: Tensor, mask: Tensor) -> HeadOutput:
+        """Score states [B, T, H]; `mask` [B, T] is 1 on tokens and 0 on padding."""
+        count = self.label_count
+        mapped = nn.functional.linear(states, self.weight.flatten(0, 1), self.bias.flatten())
+        mapped = mapped.reshape(*states.shape[:2], *self.bias.shape).permute(0, 2, 3, 1)
+        attention, values, ends, look, voices = torch.split(mapped, self.parts, dim=2)
+        padding = ((1.0 - mask) * _PADDING)[:, None, None]
+        logits = (torch.softmax(attention + padding, dim=-1) * values).sum(-1)
+        speaker = (torch.softmax(look + padding, dim=-1) * voices).sum(-1)
+        ends = ends.reshape(*ends.shape[:2], 2, count, -1)
+        return HeadOutput(logits, attention, ends, speaker)
+
+    def one(self, number: int) -> Heads:
+        """Return one of the sets alone."""
+        alone = Heads(self.weight.shape[2], self.label_count)
+        with torch.no_grad():
+            alone.weight.copy_(self.weight[number : number + 1])
+            alone.bias.copy_(self.bias[number : number + 1])
+        return alone
+
+
+def part_sizes(label_count: int) -> list[int]:
+    """Return how many rows each part of the heads has, in their order."""
+    return [label_count, label_count, 2 * label_count, 1, len(SPEAKERS)]
+
+
+def start_at(heads: Heads, meanings: npt.NDArray[np.floating]) -> None:
+    """Point each label's attention and logit to the mean states [L, H] of its definition.
+
+    As in full training: what all definitions share is taken out, and some of the random start is
+    left.
+    """
+    wanted = nn.functional.normalize(torch.from_numpy(meanings).float(), dim=1)
+    wanted = (wanted - wanted.mean(0)) * _START
+    with torch.no_grad():
+        heads.weight[:, : heads.label_count] = wanted
+        heads.weight[:, heads.label_count : 2 * heads.label_count] = wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What heads learn from: N texts with the hand labels, and which set may see which text."""
+
+    states: States
+    targets: npt.NDArray[np.float32]  # [N, L], negative where it is not known
+    spans: Sequence[Sequence[Sequence[int]]]  # [N] of [label, first token, last token]
+    speakers: npt.NDArray[np.int64]  # [N]
+    seen: npt.NDArray[np.bool_]  # [N, K]
+
+
+class _Batch(NamedTuple):
+    states: Tensor  # [B, T, H]
+    mask: Tensor  # [B, T]
+    targets: Tensor  # [B, L]
+    known: Tensor  # [B, L]
+    evidence: Tensor  # [B, L, T]
+    cells: Tensor  # [M, 2], text and label of each span
+    ends: Tensor  # [M, 2], its first and last token
+    speakers: Tensor  # [B]
+    seen: Tensor  # [B, K]
+
+
+def train_heads(heads: Heads, lesson: Lesson, *, epochs: int, seed: int) -> Iterator[Step]:
+    """Train all sets in place, yielding after every step.
+
+    Same heads, lesson and seed give the same weights on the same machine.
+    """
+    torch.manual_seed(seed)
+    generator = np.random.default_rng(seed)
+    steps = epochs * math.ceil(len(lesson.states) / _BATCH)
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
+    heads.train()
+    number = 0
+    for _ in range(epochs):
+        for rows in _shuffle(lesson.states.lengths, generator):
+            batch = _gather(lesson, rows)
+            kept = (torch.rand(len(rows), 1, batch.states.shape[2]) >= _DROPOUT) / (1.0 - _DROPOUT)
+            loss = _loss(heads(batch.states * kept, batch.mask), batch)
+            for group in optimizer.param_groups:
+                group["lr"] = _RATE * min(
+                    (number + 1) / (_WARMUP * steps + 1), (steps - number) / (steps * (1 - _WARMUP))
+                )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            number += 1
+            yield Step(number, steps, float(loss.detach()) / len(heads.weight))
+    heads.eval()
+
+
+def _shuffle(
+    lengths: npt.NDArray[np.int64], generator: np.random.Generator
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield all rows once in random batches of like length."""
+    order = generator.permutation(len(lengths))
+    batches: list[npt.NDArray[np.int64]] = []
+    for first in range(0, len(order), _BATCH * _POOL):
+        pool = order[first : first + _BATCH * _POOL]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[k : k + _BATCH] for k in range(0, len(pool), _BATCH)]
+    for index in generator.permutation(len(batches)):
+        yield batches[index]
+
+
+def _gather(lesson: Lesson, rows: npt.NDArray[np.int64]) -> _Batch:
+    states, mask = pad_states(lesson.states, rows)
+    targets = torch.from_numpy(lesson.targets[rows])
+    evidence = torch.zeros(*targets.shape, states.shape[1])
+    spans = [(place, *span) for place, row in enumerate(rows) for span in lesson.spans[row]]
+    for place, label, first, last in spans:
+        evidence[place, label, first : last + 1] = 1.0
+    marked = torch.tensor(spans, dtype=torch.long).reshape(-1, 4)
+    return _Batch(
+        states,
+        mask,
+        targets.clamp(min=0.0),
+        (targets >= 0).float(),
+        evidence,
+        marked[:, :2],
+        marked[:, 2:],
+        torch.from_numpy(lesson.speakers[rows]),
+        torch.from_numpy(lesson.seen[rows]).float(),
+    )
+
+
+def pad_states(states: States, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return the states [B, T, H] of some texts, padded with zeros, and their mask [B, T]."""
+    lengths = states.lengths[rows]
+    padded = torch.zeros(len(rows), int(lengths.max()), states.codes.shape[1])
+    mask = torch.zeros(padded.shape[:2])
+    for place, row in enumerate(rows):
+        padded[place, : lengths[place]] = torch.from_numpy(states.of(int(row)))
+        mask[place, : lengths[place]] = 1.0
+    return padded, mask
+
+
+def _loss(output: HeadOutput, batch: _Batch) -> Tensor:
+    """Return the loss of all sets, per text; texts that a set must not see cost it nothing."""
+    size = len(batch.targets)
+    cells = batch.seen.unsqueeze(2) * batch.known.unsqueeze(1)  # [B, K, L]
+    labels = nn.functional.binary_cross_entropy_with_logits(
+        output.logits,
+        batch.targets.unsqueeze(1).expand_as(output.logits),
+        weight=cells,
+        reduction="sum",
+    )
+    tokens = nn.functional.binary_cross_entropy_with_logits(
+        output.attention,
+        batch.evidence.unsqueeze(1).expand_as(output.attention),
+        reduction="none",
+    )
+    share = batch.mask / batch.mask.sum(1, keepdim=True)  # a long text weighs as much as a short
+    attention = ((tokens * share[:, None, None]).sum(-1) * cells).sum()
+    text, label = batch.cells.unbind(1)
+    ends = output.evidence[text, :, :, label]  # [M, K, 2, T]
+    ends = ends + ((1.0 - batch.mask[text]) * _PADDING)[:, None, None]
+    wanted = batch.ends[:, None, :, None].expand(*ends.shape[:3], 1)
+    found = torch.log_softmax(ends, dim=-1).gather(-1, wanted).squeeze(-1).sum(-1)  # [M, K]
+    evidence = -(found * batch.seen[text]).sum()
+    said = torch.log_softmax(output.speaker, dim=-1)
+    speaker = -(said[torch.arange(size), :, batch.speakers] * batch.seen).sum()
+    parts = labels + _ATTENTION * attention + _EVIDENCE * evidence + _SPEAKER * speaker
+    return parts / size
+
+
+def answer(
+    heads: Heads, states: States, rows: npt.NDArray[np.int64], sets: npt.NDArray[np.int64]
+) -> list[Raw]:
+    """Return what the set of heads `sets[k]` says of the text `rows[k]`, for each of them."""
+    found: dict[int, Raw] = {}
+    order = np.argsort(states.lengths[rows], kind="stable")
+    for first in range(0, len(order), _BATCH):
+        places = order[first : first + _BATCH]
+        padded, mask = pad_states(states, rows[places])
+        with torch.inference_mode():
+            output = heads(padded, mask)
+        for at, place in enumerate(places):
+            chosen, length = sets[place], states.lengths[rows[place]]
+            mean = padded[at, :length].mean(0)
+            found[int(place)] = Raw(
+                output.logits[at, chosen].numpy(),
+                output.evidence[at, chosen, :, :, :length].numpy(),
+                output.speaker[at, chosen].numpy(),
+                nn.functional.normalize(mean, dim=0).numpy(),
+            )
+    return [found[place] for place in range(len(rows))]
