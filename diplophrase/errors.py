@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[int, int]] = {
     "deadline": (504, 9),
     "bundle": (503, 5),
     "bundle_refused": (409, 5),
+    "not_comparable": (409, 10),
     "storage": (507, 5),
     "not_ready": (503, 5),
     "missing_extra": (500, 6),

@@ -15,6 +15,7 @@ from diplophrase.bundle import PRECISIONS
 from diplophrase.classifier import Evidence, Raw, find_evidence
 from diplophrase.codebook import Codebook
 from diplophrase.lexicon import Lexicon
+from diplophrase.predictions import hash_text
 from training.baselines import predict_tfidf
 from training.calibration import expected_calibration_error
 from training.crossval import OutOfFold
@@ -185,6 +186,7 @@ def list_predictions(
             "gold": list(annotation.labels),
             "given": [codebook.ids[k] for k in np.flatnonzero(decided.given[row])],
             "scores": dict(zip(codebook.ids, decided.scores[row].round(4).tolist(), strict=True)),
+            "text_sha256": hash_text(annotation.text),
         }
         for row, annotation in enumerate(out.annotations)
     ]
