@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[2]
 FIGURES = ("macro_f1", "micro_f1", "network_macro_f1")
 
 
-def read_sentences(paths: Paths, data: Data, config: TrainConfig) -> tuple[Sentences, Heads]:
+def read_sentences(
+    paths: Paths, data: Data, config: TrainConfig, runs: Path
+) -> tuple[Sentences, Heads]:
     """Return the seeds as an encoder reads them that has learnt the authored sentences alone."""
     base, base_path = find_base(config.base)
     config = replace(config, base=str(base_path))
@@ -38,7 +40,7 @@ def read_sentences(paths: Paths, data: Data, config: TrainConfig) -> tuple[Sente
             print(f"authored sentences: step {step.number} of {step.total}", flush=True)
 
     recipe = Recipe(data.codebook, base, base_path)
-    read = learn_states(recipe, authored, texts, config, paths.runs, show)
+    read = learn_states(recipe, authored, texts, config, runs, show)
     sentences = Sentences(
         states=read.states,
         embeddings=read.embeddings,
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--authored", type=int, help="Only so many, for a trial.")
+    parser.add_argument("--runs", type=Path, default=ROOT / "models" / ".runs", help="Kept work.")
     parser.add_argument("--plot", type=Path, help="Draw the curves here, as SVG.")
     parser.add_argument("--figures", type=Path, help="Write all points here, as JSON.")
     given = parser.parse_args()
@@ -105,7 +108,7 @@ def main() -> None:
     data = read_data(paths)
     data = replace(data, extra=data.extra[: given.authored])
     config = TrainConfig(base=DEFAULT_BASE, epochs=given.epochs)
-    sentences, authored = read_sentences(paths, data, config)
+    sentences, authored = read_sentences(paths, data, config, given.runs)
     print(f"encoder ready after {time.monotonic() - started:.0f} s", flush=True)
     print(f"authored sentences alone: {measure_authored(sentences, authored).to_dict()}")
     targets = label_targets(data.seeds, data.codebook.ids)
