@@ -27,12 +27,12 @@ FIGURES = ("macro_f1", "micro_f1", "network_macro_f1")
 
 
 def read_sentences(
-    paths: Paths, data: Data, config: TrainConfig, runs: Path
+    paths: Paths, data: Data, config: TrainConfig, *, authored: int | None, runs: Path
 ) -> tuple[Sentences, Heads]:
     """Return the seeds as an encoder reads them that has learnt the authored sentences alone."""
     base, base_path = find_base(config.base)
     config = replace(config, base=str(base_path))
-    authored = [note for note in data.extra if note.provenance == "authored"]
+    known = [note for note in data.all if note.provenance == "authored"][:authored]
     texts = [note.text for note in data.seeds]
 
     def show(step: Step) -> None:
@@ -40,7 +40,7 @@ def read_sentences(
             print(f"authored sentences: step {step.number} of {step.total}", flush=True)
 
     recipe = Recipe(data.codebook, base, base_path)
-    read = learn_states(recipe, authored, texts, config, runs, show)
+    read = learn_states(recipe, known, texts, config, runs, show)
     sentences = Sentences(
         states=read.states,
         embeddings=read.embeddings,
@@ -106,9 +106,10 @@ def main() -> None:
     started = time.monotonic()
     paths = Paths(ROOT / "labels", ROOT / "seeds" / "sources.yaml", ROOT / "models")
     data = read_data(paths)
-    data = replace(data, extra=data.extra[: given.authored])
     config = TrainConfig(base=DEFAULT_BASE, epochs=given.epochs)
-    sentences, authored = read_sentences(paths, data, config, given.runs)
+    sentences, authored = read_sentences(
+        paths, data, config, authored=given.authored, runs=given.runs
+    )
     print(f"encoder ready after {time.monotonic() - started:.0f} s", flush=True)
     print(f"authored sentences alone: {measure_authored(sentences, authored).to_dict()}")
     targets = label_targets(data.seeds, data.codebook.ids)

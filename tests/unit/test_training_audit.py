@@ -69,8 +69,9 @@ def test_flipped_decisions_are_found_and_no_others():
     scores = np.where(truth, random.uniform(0.7, 1, truth.shape), random.uniform(0, 0.3, (400, 2)))
     by_hand = truth.copy()
     flipped = {(int(random.integers(400)), column) for column in (0, 1) for _ in range(6)}
-    for row, column in flipped:
-        by_hand[row, column] = not by_hand[row, column]
+    for place in flipped:
+        by_hand[place] = not by_hand[place]
+        scores[place] = 0.995 if truth[place] else 0.005
     found = {(int(row), int(column)) for row, column in np.argwhere(find_issues(scores, by_hand))}
     assert found == flipped
 
