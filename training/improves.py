@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from sklearn.metrics import f1_score
+from threadpoolctl import threadpool_limits
 
 from diplophrase.lexicon import add_hits
 from diplophrase.review import rank
@@ -153,15 +154,16 @@ def choose_by_queue(
 
 def refit(sentences: Sentences, authored: Heads, known: Rows, strength: float) -> Heads:
     """Fit the heads to the rows `known`, drawn towards `authored` with that `strength`."""
-    fitted = [
-        _fit_label(
-            sentences.states[known, label].astype(np.float64),
-            sentences.targets[known, label].astype(np.float64),
-            np.append(authored.weights[label], authored.biases[label]).astype(np.float64),
-            strength,
-        )
-        for label in range(len(authored.biases))
-    ]
+    with threadpool_limits(1):  # two threads take ten times as long over matrices this small
+        fitted = [
+            _fit_label(
+                sentences.states[known, label].astype(np.float64),
+                sentences.targets[known, label].astype(np.float64),
+                np.append(authored.weights[label], authored.biases[label]).astype(np.float64),
+                strength,
+            )
+            for label in range(len(authored.biases))
+        ]
     values = np.stack(fitted)
     return Heads(values[:, :-1], values[:, -1])
 
