@@ -19,7 +19,7 @@ from training.data import Data, Paths
 from training.dataset import label_targets
 from training.finetune import TrainConfig
 from training.fit import Recipe
-from training.folds import assign_folds, group_events
+from training.folds import assign_folds, group_events, read_folds
 from training.pool import Progress, fit_all
 from training.report import (
     CrossValidated,
@@ -58,13 +58,15 @@ class Measured:
 def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
     """Train once a fold on the other folds and measure on the fold.
 
-    An event and all near-duplicates of its sentences stay in one fold. Fold models are kept, so
-    that a run that was cut off goes on.
+    An event and all near-duplicates of its sentences stay in one fold, the one that it has in the
+    current version. Fold models are kept, so that a run that was cut off goes on.
     """
     paths, codebook = plan.paths, data.codebook
     targets = label_targets(data.seeds, codebook.ids)
     groups = group_events(data.seeds, paths.sources)
-    assigned = assign_folds(groups, targets, folds=plan.folds, seed=plan.config.seed)
+    same = {"folds": plan.folds, "seed": plan.config.seed}
+    kept = read_folds(paths.models, data.seeds, **same)
+    assigned = assign_folds(groups, targets, **same, kept=kept)
     lexicon = load_lexicon(paths.lexicon)
     points = plan_curve(data.seeds, data.extra, assigned, plan.config) if plan.curve else []
     trainings = plan_folds(data.seeds, data.extra, assigned, plan.config)
