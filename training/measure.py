@@ -64,9 +64,9 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> Measured:
     paths, codebook = plan.paths, data.codebook
     targets = label_targets(data.seeds, codebook.ids)
     groups = group_events(data.seeds, paths.sources)
-    same = {"folds": plan.folds, "seed": plan.config.seed}
-    kept = read_folds(paths.models, data.seeds, **same)
-    assigned = assign_folds(groups, targets, **same, kept=kept)
+    folds, seed = plan.folds, plan.config.seed
+    kept = read_folds(paths.models, data.seeds, folds=folds, seed=seed)
+    assigned = assign_folds(groups, targets, folds=folds, seed=seed, kept=kept)
     lexicon = load_lexicon(paths.lexicon)
     points = plan_curve(data.seeds, data.extra, assigned, plan.config) if plan.curve else []
     trainings = plan_folds(data.seeds, data.extra, assigned, plan.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from training.folds import (
     group_events,
     near_duplicates,
     read_articles,
+    read_folds,
 )
 
 ROOT = Path(__file__).parents[2]
