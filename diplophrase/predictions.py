@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,7 +15,7 @@ class Prediction(BaseModel):
     """One sentence: the hand labels of the time, and what a model that had not seen it answered.
 
     `event` names the event that the sentence reports, where the run noted it; sentences of one
-    event are in one fold.
+    event are in one fold. `text_sha256` is of the text that was answered, where the run noted it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -25,6 +26,12 @@ class Prediction(BaseModel):
     gold: tuple[str, ...]
     given: tuple[str, ...]
     scores: dict[str, float]
+    text_sha256: str | None = None
+
+
+def hash_text(text: str) -> str:
+    """Return the sha256 of a text in UTF-8, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def read_predictions(bundle: Bundle) -> dict[str, Prediction]:

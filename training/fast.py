@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from diplophrase.annotations import data_hash
 from diplophrase.bundle import Bundle, Domain, load_bundle
 from diplophrase.errors import TrainingError
 from diplophrase.lexicon import load_lexicon, read_entries
@@ -25,7 +26,7 @@ from training.data import Data, Paths, read_data
 from training.dataset import build_dataset, known_targets
 from training.encoder import cut_encoder
 from training.finetune import Step
-from training.fit import Recipe, data_hash, draft_bundle
+from training.fit import Recipe, draft_bundle
 from training.graft import graft, verify_graft
 from training.heads import Heads, Lesson, answer, start_at, train_heads
 from training.measure import Measured, Split, measure_answers, split_data
@@ -89,7 +90,7 @@ def train_fast(
     data = data.mark(mark_unknown(data.all, data.codebook, read.texts.embed, seed=config.seed))
     split = None
     if folds:
-        split = split_data(data, paths.sources, folds=folds, seed=config.seed)
+        split = split_data(data, paths, folds=folds, seed=config.seed)
     heads = _train(data, split, read, config, progress)
     measured = _measure(paths, data, split, heads, read, config) if split else None
     recipe = Recipe(data.codebook, parent.config.base, parent.path)

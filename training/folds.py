@@ -7,8 +7,9 @@ links, or that share a near-duplicate labelled sentence, form a group, and a gro
 
 from __future__ import annotations
 
+import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -18,8 +19,10 @@ import numpy.typing as npt
 import yaml
 
 from diplophrase.annotations import Annotation
+from diplophrase.bundle import current_bundle
 from diplophrase.errors import InvalidData
 
+NO_FOLD = -1
 NEAR_DUPLICATE = 0.6  # Jaccard index of the word sets of two sentences
 _MIN_WORDS = 6
 _WORD = re.compile(r"\w+")
@@ -99,13 +102,40 @@ def near_duplicates(annotations: Sequence[Annotation]) -> list[tuple[int, int]]:
     ]
 
 
+def read_folds(
+    models: Path, annotations: Sequence[Annotation], *, folds: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the fold [N] that each annotation has in the current version, or -1.
+
+    All are -1 if there is no current version, or it was measured with another seed or number of
+    folds.
+
+    Raises:
+        BundleError: if CURRENT names no version.
+    """
+    known: dict[str, int] = {}
+    if (models / "CURRENT").is_file():
+        metrics = json.loads((current_bundle(models) / "metrics.json").read_text(encoding="utf-8"))
+        known = metrics.get("folds", {})
+        if metrics.get("run", {}).get("seed") != seed or len(set(known.values())) != folds:
+            known = {}
+    return np.array([known.get(annotation.id, NO_FOLD) for annotation in annotations])
+
+
 def assign_folds(
-    groups: Sequence[str], targets: npt.NDArray[np.float32], *, folds: int, seed: int
+    groups: Sequence[str],
+    targets: npt.NDArray[np.float32],
+    *,
+    folds: int,
+    seed: int,
+    kept: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Give each row a fold from 0 to `folds - 1` so that groups stay whole.
 
     `targets` [N, L] holds 0 and 1. Largest group first, each goes where the labels and sizes of
-    the folds stay most even; `seed` breaks ties among groups of one size.
+    the folds stay most even; `seed` breaks ties among groups of one size. A group of which a row
+    has a fold in `kept` [N] keeps it, the most frequent one of several: versions are compared on
+    the same folds, and one corrected label would deal all groups anew.
     """
     rows: dict[str, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
@@ -120,11 +150,21 @@ def assign_folds(
     share = counted.sum(0) / folds
     totals = np.zeros((folds, counted.shape[1]))
     assigned = np.zeros(len(groups), dtype=np.int64)
-    for name in order:
+    earlier = {name: _kept_fold(kept, rows[name]) for name in order}
+    for name in sorted(order, key=lambda name: earlier[name] == NO_FOLD):
         added = counted[rows[name]].sum(0)
-        excess = [np.square((totals[k] + added) / share.clip(1)).sum() for k in range(folds)]
-        before = [np.square(totals[k] / share.clip(1)).sum() for k in range(folds)]
-        fold = int(np.argmin(np.array(excess) - np.array(before)))
+        fold = earlier[name]
+        if fold == NO_FOLD:
+            excess = [np.square((totals[k] + added) / share.clip(1)).sum() for k in range(folds)]
+            before = [np.square(totals[k] / share.clip(1)).sum() for k in range(folds)]
+            fold = int(np.argmin(np.array(excess) - np.array(before)))
         totals[fold] += added
         assigned[rows[name]] = fold
     return assigned
+
+
+def _kept_fold(kept: npt.NDArray[np.int64] | None, rows: Sequence[int]) -> int:
+    found = (
+        Counter(int(kept[row]) for row in rows if kept[row] != NO_FOLD) if kept is not None else {}
+    )
+    return max(found, key=lambda fold: (found[fold], -fold), default=NO_FOLD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from training.data import Data, Paths
 from training.dataset import label_targets
 from training.finetune import TrainConfig
 from training.fit import Recipe
-from training.folds import assign_folds, group_events
+from training.folds import assign_folds, group_events, read_folds
 from training.pool import Progress, fit_all
 from training.report import (
     Bools,
@@ -72,22 +71,27 @@ class Measured:
     predictions: list[dict[str, Any]]  # one a seed, as `predictions.jsonl` has them
 
 
-def split_data(data: Data, sources: Path, *, folds: int, seed: int) -> Split:
-    """Deal events to folds; an event and all near-duplicates of its sentences stay in one."""
+def split_data(data: Data, paths: Paths, *, folds: int, seed: int) -> Split:
+    """Deal events to folds; an event and all near-duplicates of its sentences stay in one.
+
+    Sentences keep the fold that they have in the current version.
+    """
     targets = label_targets(data.seeds, data.codebook.ids)
     ours = [label not in data.codebook.own for label in data.codebook.ids]
-    events = group_events(data.seeds, sources)
-    assigned = assign_folds(events, targets[:, ours], folds=folds, seed=seed)
+    events = group_events(data.seeds, paths.sources)
+    kept = read_folds(paths.models, data.seeds, folds=folds, seed=seed)
+    assigned = assign_folds(events, targets[:, ours], folds=folds, seed=seed, kept=kept)
     return Split(events, assigned, assign_added(data.added, data.seeds, data.authored, assigned))
 
 
 def cross_validate(plan: Plan, data: Data, progress: Progress) -> tuple[Measured, domain.Measured]:
     """Train once a fold on the other folds and measure on the fold.
 
-    Fold models are kept, so that a run that was cut off goes on.
+    An event and all near-duplicates of its sentences stay in one fold, the one that it has in the
+    current version. Fold models are kept, so that a run that was cut off goes on.
     """
     paths, codebook = plan.paths, data.codebook
-    split = split_data(data, paths.sources, folds=plan.folds, seed=plan.config.seed)
+    split = split_data(data, paths, folds=plan.folds, seed=plan.config.seed)
     lexicon = load_lexicon(paths.lexicon)
     points = plan_curve(data.seeds, data.authored, split.seeds, plan.config) if plan.curve else []
     trainings = plan_folds(data, split.seeds, split.added, plan.config)

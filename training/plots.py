@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 _INK, _PALE = "#1f4e79", "#b0b7bf"
@@ -29,6 +30,30 @@ def draw_plots(folder: Path, metrics: dict[str, Any]) -> list[Path]:
         if curve := metrics.get("learning_curve"):
             drawn.append(_save(_curve(curve), folder / "learning_curve.svg"))
     return drawn
+
+
+def draw_retraining(path: Path, points: Sequence[dict[str, Any]]) -> Path:
+    """Draw macro-F1 against labels added: a line a seed, and each way of choosing its mean."""
+    panels = {"macro_f1": "as served", "network_macro_f1": "network without the lexicon"}
+    colours = {"queue": _INK, "random": _PALE}
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 3.5))
+        for axes, (field, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+            for name, colour in colours.items():
+                rows = [point for point in points if point["chosen_by"] == name]
+                curves = [
+                    [(row["added"], row[field]) for row in rows if row["seed"] == seed]
+                    for seed in sorted({row["seed"] for row in rows})
+                ]
+                for curve in curves:
+                    axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.6, alpha=0.6)
+                means = np.mean(curves, axis=0)
+                axes.plot(means[:, 0], means[:, 1], "o-", color=colour, markersize=4, label=name)
+            axes.set_title(title, fontsize=9)
+            axes.set_xlabel("labels added to the first half")
+            axes.set_ylabel("macro-F1 on held-out events")
+            axes.legend(frameon=False)
+        return _save(figure, path)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -16,6 +16,7 @@ from diplophrase.classifier import Evidence, Raw, find_evidence
 from diplophrase.codebook import Codebook
 from diplophrase.figures import expected_calibration_error
 from diplophrase.lexicon import Lexicon
+from diplophrase.predictions import hash_text
 from training.baselines import predict_tfidf
 from training.calibration import Fitted
 from training.crossval import OutOfFold
@@ -239,6 +240,7 @@ def list_predictions(
             "gold": list(annotation.labels),
             "given": [codebook.ids[k] for k in np.flatnonzero(decided.given[row])],
             "scores": dict(zip(codebook.ids, decided.scores[row].round(4).tolist(), strict=True)),
+            "text_sha256": hash_text(annotation.text),
         }
         for row, annotation in enumerate(out.annotations)
     ]

@@ -1,4 +1,4 @@
-"""`diplophrase labels`: check the hand labels and count them."""
+"""`diplophrase labels`: check the hand labels, count them, find wrong ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from rich.table import Table
 
 from diplophrase.annotations import Annotation, check_annotations, read_annotations
 from diplophrase.codebook import Codebook, load_codebook, own_files
+from diplophrase.command.audit import audit
 from diplophrase.errors import InvalidData
 from diplophrase.own_labels import add_label
 from diplophrase.sentences import split_sentences
 
 labels_app = typer.Typer(help="Check and count hand labels.", no_args_is_help=True)
+labels_app.command()(audit)
 
 Labels = Annotated[Path, typer.Option(help="Folder with codebook.yaml and annotations/.")]
 Seeds = Annotated[Path, typer.Option(help="Folder with the source documents.")]

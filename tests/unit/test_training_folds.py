@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from training.folds import (
     group_events,
     near_duplicates,
     read_articles,
+    read_folds,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -199,6 +201,57 @@ def test_the_seed_decides_and_only_the_seed():
     assert first.tolist() == again.tolist()
     assert first.tolist() != other.tolist()
     assert np.bincount(other).tolist() == [4, 4, 4]
+
+
+def test_groups_keep_their_folds_and_new_ones_even_them_out():
+    groups = [*"aaa", *"bb", *"cc", "d"]
+    kept = np.array([2, 2, 1, 0, -1, -1, -1, -1])  # most of a in 2, half of b in 0, c and d new
+    folds = assign_folds(groups, np.zeros((8, 1), np.float32), folds=3, seed=3, kept=kept)
+    assert folds.tolist() == [2, 2, 2, 0, 0, 1, 1, folds[7]]
+    assert folds[7] in (0, 1)
+
+
+def test_a_corrected_label_moves_no_sentence_that_has_a_fold():
+    groups = [f"g{row // 3}" for row in range(60)]
+    targets = np.zeros((60, 2), np.float32)
+    targets[:20, 0] = targets[30:, 1] = 1
+    before = assign_folds(groups, targets, folds=5, seed=7)
+    targets[1, 0], targets[25, 1] = 0, 1
+    assert assign_folds(groups, targets, folds=5, seed=7, kept=before).tolist() == before.tolist()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder whose current version was measured on three folds with seed 7."""
+    version = tmp_path / "v1"
+    version.mkdir()
+    metrics = {"folds": {"a": 2, "b": 0, "c": 1}, "run": {"seed": 7}}
+    (version / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    (tmp_path / "CURRENT").write_text("v1\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_folds_are_those_of_the_current_version(models: Path):
+    notes = [make_note(key, "Text.") for key in "cxa"]
+    assert read_folds(models, notes, folds=3, seed=7).tolist() == [1, -1, 2]
+
+
+@pytest.mark.parametrize(("folds", "seed"), [(3, 8), (4, 7)])
+def test_other_seeds_and_numbers_of_folds_begin_anew(models: Path, folds: int, seed: int):
+    notes = [make_note(key, "Text.") for key in "ab"]
+    assert read_folds(models, notes, folds=folds, seed=seed).tolist() == [-1, -1]
+
+
+def test_without_a_current_version_there_are_no_folds(tmp_path: Path):
+    notes = [make_note("a", "Text.")]
+    assert read_folds(tmp_path, notes, folds=3, seed=7).tolist() == [-1]
+
+
+def test_the_real_seeds_keep_the_folds_of_the_committed_version(seeds: list[Annotation]):
+    groups = group_events(seeds, ROOT / "seeds" / "sources.yaml")
+    targets = label_targets(seeds, sorted({label for note in seeds for label in note.labels}))
+    kept = read_folds(ROOT / "models", seeds, folds=5, seed=7)
+    assert assign_folds(groups, targets, folds=5, seed=7, kept=kept).tolist() == kept.tolist()
 
 
 def test_too_few_groups_are_refused():

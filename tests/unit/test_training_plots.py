@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from test_training_card import METRICS
 
-from training.plots import draw_plots
+from training.plots import draw_plots, draw_retraining
 
 CURVE = [
     {"authored": 0, "macro_f1": 0.5, "micro_f1": 0.6, "labels": 9},
@@ -46,3 +46,23 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path):
         "labels.svg",
         "reliability.svg",
     ]
+
+
+def test_the_plot_of_added_labels_has_both_ways_of_choosing(tmp_path: Path):
+    points = [
+        {
+            "seed": seed,
+            "chosen_by": name,
+            "added": 40.0 * step,
+            "macro_f1": 0.6 + 0.05 * step,
+            "network_macro_f1": 0.5 + 0.05 * step,
+        }
+        for name in ("queue", "random")
+        for seed in (1, 2)
+        for step in range(3)
+    ]
+    drawn = [draw_retraining(tmp_path / f"{name}.svg", points) for name in "ab"]
+    assert drawn[0].read_bytes() == drawn[1].read_bytes()
+    shown = words_of(drawn[0])
+    for words in ("queue", "random", "as served", "labels added to the first half"):
+        assert words in shown
