@@ -31,7 +31,7 @@ def relabel(note: Annotation, *labels: str) -> Annotation:
 
 
 def make_data(notes: list[Annotation], extra: list[Annotation] | None = None) -> Data:
-    return Data(make_codebook(), notes, extra or [], [])
+    return Data(make_codebook(), notes, extra or [], [], [])
 
 
 def predict(note: Annotation, **changes: object) -> Prediction:
