@@ -22,7 +22,7 @@ from diplophrase.classifier import Classifier
 from diplophrase.errors import InvalidData
 
 Floats = npt.NDArray[np.floating[Any]]
-FALSE_ALARMS = 0.005  # the share of the domain's own texts that the threshold may flag
+FALSE_ALARMS = 0.01  # the share of the domain's own texts that the threshold may flag
 _STRENGTH = 10.0  # inverse of the regularisation
 
 
