@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from diplophrase.errors import InvalidData
 
 OWN_FOLDER = "own"
+LABEL_ID = r"^[a-z][a-z0-9_]*$"
 _OWN_MARK = "+"  # between our version and the names of a user's labels
 
 
@@ -27,7 +28,7 @@ class Label(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    id: str = Field(pattern=LABEL_ID)
     name: str = Field(min_length=1)
     definition: str = Field(min_length=1)
     include: tuple[str, ...] = ()
