@@ -111,12 +111,22 @@ class Codebook(BaseModel):
 
         It always had ours; one of a user's own it had if the version names it.
         """
-        return label not in self.own or label in version.split(_OWN_MARK)[1:]
+        return label not in self.own or label in own_labels_in(version)
+
+    def only(self, labels: Sequence[str]) -> Codebook:
+        """Return the codebook with these of its labels alone, in the order given."""
+        held = {label.id: label for label in self.labels}
+        return self.model_copy(update={"labels": tuple(held[label] for label in labels)})
 
     @cached_property
     def hash(self) -> str:
         """Return the sha256 of the codebook's content, whatever its layout in the file."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def own_labels_in(version: str) -> frozenset[str]:
+    """Return the labels of a user's own that a codebook's version names: climate in 1.0+climate."""
+    return frozenset(version.split(_OWN_MARK)[1:])
 
 
 def load_codebook(path: str | Path) -> Codebook:
