@@ -32,8 +32,9 @@ class JobProgress(BaseModel):
 
 
 class JobResult(BaseModel):
-    """A job as the service sees it now; a training's `result` names the `model_version`.
+    """A job as the service sees it now.
 
+    A training's `result` names the `model_version`, a scoring's the `output` and its counts.
     `state` is running, cancelling, done, failed, cancelled or lost; `error` says why it failed.
     """
 
@@ -141,6 +142,9 @@ class OperationCalls(ABC):
 
     def start_job(self, kind: str, **options: Any) -> JobResult:
         """Start a job, such as `start_job("train", fast=True)`; needs `api_key`.
+
+        `start_job("score", inputs=["a.csv"], output="a.parquet")` scores archives of the service's
+        folder; docs/models.md and docs/archives.md have the options.
 
         It is not tried again if the connection breaks: look at `jobs()` then.
 

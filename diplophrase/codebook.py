@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from diplophrase.errors import InvalidData
 
 OWN_FOLDER = "own"
+LABEL_ID = r"^[a-z][a-z0-9_]*$"
 _OWN_MARK = "+"  # between our version and the names of a user's labels
 
 
@@ -27,7 +28,7 @@ class Label(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    id: str = Field(pattern=LABEL_ID)
     name: str = Field(min_length=1)
     definition: str = Field(min_length=1)
     include: tuple[str, ...] = ()
@@ -110,12 +111,22 @@ class Codebook(BaseModel):
 
         It always had ours; one of a user's own it had if the version names it.
         """
-        return label not in self.own or label in version.split(_OWN_MARK)[1:]
+        return label not in self.own or label in own_labels_in(version)
+
+    def only(self, labels: Sequence[str]) -> Codebook:
+        """Return the codebook with these of its labels alone, in the order given."""
+        held = {label.id: label for label in self.labels}
+        return self.model_copy(update={"labels": tuple(held[label] for label in labels)})
 
     @cached_property
     def hash(self) -> str:
         """Return the sha256 of the codebook's content, whatever its layout in the file."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def own_labels_in(version: str) -> frozenset[str]:
+    """Return the labels of a user's own that a codebook's version names: climate in 1.0+climate."""
+    return frozenset(version.split(_OWN_MARK)[1:])
 
 
 def load_codebook(path: str | Path) -> Codebook:

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     job_grace_s: float = Field(
         10.0, ge=0, description="seconds that a cancelled job has to end by itself"
     )
+    archives: Path | None = Field(
+        None, description="the one folder that scoring jobs read and write; none: no such jobs"
+    )
     frozen_test: Path | None = Field(
         None, description="labelled sentences on which a version is tested before its promotion"
     )

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from diplophrase.codebook import Codebook, load_codebook
+from diplophrase.codebook import Codebook, load_codebook, own_files
 from diplophrase.errors import DiplophraseError, InvalidData
 from diplophrase.settings import Settings
-from serving.store.conflicts import Claim, ReferenceFiles
+from serving.store.conflicts import Claim, ReferenceFiles, stamp_of
 from serving.store.database import Database, parse_url
 from serving.store.queue import ReviewQueue
 from serving.store.store import LabelStore
@@ -120,11 +120,11 @@ class Desk:
 
 
 class CodebookFile:
-    """A codebook that is read again when its file changes."""
+    """A codebook that is read again when its file changes, or one of a user's own labels."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[tuple[int, int], Codebook] | None = None
+        self._seen: tuple[object, Codebook] | None = None
 
     def read(self) -> Codebook:
         """Return the codebook.
@@ -133,10 +133,9 @@ class CodebookFile:
             InvalidData: if the file is missing or no codebook.
         """
         try:
-            state = self._path.stat()
+            stamp = stamp_of([self._path, *own_files(self._path)])
         except OSError:
             return load_codebook(self._path)  # which says what is wrong
-        stamp = (state.st_mtime_ns, state.st_size)
         if self._seen is None or self._seen[0] != stamp:
             self._seen = (stamp, load_codebook(self._path))
         return self._seen[1]

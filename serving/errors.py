@@ -34,6 +34,9 @@ _RULES = {
 }
 
 
+_KINDS = ("train", "score")  # of jobs, each with a body of its own
+
+
 # what Python's reader of JSON raises besides its own error -> what is wrong with the body
 _UNREADABLE: dict[type[object], str] = {
     RecursionError: "it is nested too deeply",
@@ -86,6 +89,8 @@ def _place(detail: Detail) -> str:
 
 def _detail(fault: dict[str, Any]) -> Detail:
     path = [part for part in fault["loc"] if part != "body"]
+    if path and path[0] in _KINDS and (len(path) > 1 or fault["type"] != "extra_forbidden"):
+        del path[0]  # which of several bodies it is; no field of the request
     index = next((part for part in path if isinstance(part, int)), None)
     field = ".".join(part for part in path if isinstance(part, str))[:_SHOWN] or "body"
     rule = _RULES.get(fault["type"], fault["msg"])
@@ -95,8 +100,17 @@ def _detail(fault: dict[str, Any]) -> Detail:
         rule = f"must hold {fault['ctx']['max_length']} items at most"
     if isinstance(fault.get("input"), bytes):
         rule = "must be a JSON object, sent with the header 'Content-Type: application/json'"
+    if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_kind(fault)
     found = "nothing" if fault["type"] == "missing" else _found(fault.get("input"))
     return Detail(field, found, rule, index)
+
+
+def _unknown_kind(fault: dict[str, Any]) -> Detail:
+    if fault["type"] == "union_tag_not_found":
+        return Detail("kind", "nothing", _RULES["missing"])
+    rule = f"must be {fault['ctx']['expected_tags'].replace(', ', ' or ')}"
+    return Detail("kind", _found(fault["ctx"]["tag"]), rule)
 
 
 def _found(value: object) -> str:

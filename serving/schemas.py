@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from diplophrase.bundle import PRECISIONS, VERSION_NAME
+from diplophrase.codebook import LABEL_ID
 from diplophrase.settings import MOST_TEXTS
 from serving.jobs.state import State
 
@@ -72,7 +73,63 @@ class TrainRequest(Request):
     options: TrainOptions = TrainOptions.model_validate({})
 
 
-JobRequest = TrainRequest
+ArchiveName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1_000,
+        pattern=r"^[^\x00]+$",
+        description="a name in the folder of the setting `archives`",
+    ),
+]
+Column = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+LabelId = Annotated[str, Field(max_length=100, pattern=LABEL_ID)]
+
+
+class ScoreOptions(Request):
+    """What a scoring may be told; what is left out is as `diplophrase score` has it."""
+
+    inputs: Annotated[
+        list[ArchiveName],
+        Field(min_length=1, max_length=100, description="files, folders of documents, globs"),
+    ]
+    output: ArchiveName
+    text_column: Column | None = Field(None, description="column of texts; else `text`")
+    id_column: Column | None = Field(None, description="column that names documents")
+    documents: bool = Field(False, description="split texts; a row for each sentence")
+    summary: ArchiveName | None = None
+    labels: Annotated[list[LabelId], Field(min_length=1, max_length=1_000)] | None = Field(
+        None, description="only these labels"
+    )
+    min_score: float | None = Field(
+        None, ge=0, le=1, strict=False, description="leave out labels below this"
+    )
+    limit: int | None = Field(None, ge=1, le=2**53, description="read only so many rows")
+    format: Literal["jsonl", "csv", "parquet"] | None = Field(
+        None, description="of the output, if its name does not say"
+    )
+    input_format: Literal["csv", "tsv", "jsonl", "parquet", "text", "document"] | None = Field(
+        None, description="of the inputs, if their names do not say"
+    )
+    max_characters: int | None = Field(
+        None, ge=1, le=1_000_000, description="longer texts are bad rows"
+    )
+    part_rows: int | None = Field(None, ge=1, le=100_000, description="rows in a part")
+    strict: bool = Field(False, description="stop at the first bad row")
+    restart: bool = Field(False, description="throw away what is there and begin anew")
+    workers: int = Field(
+        1, ge=1, le=64, description="batches at once; one leaves the service its processors"
+    )
+
+
+class ScoreRequest(Request):
+    """Score archives in the folder that the setting `archives` names."""
+
+    kind: Literal["score"]
+    options: ScoreOptions
+
+
+JobRequest = Annotated[TrainRequest | ScoreRequest, Field(discriminator="kind")]
 
 
 class EvidenceOut(BaseModel):
@@ -216,7 +273,8 @@ class JobProgress(BaseModel):
 class JobOut(BaseModel):
     """A job; `result` is there once it is done, `error` if it failed or was lost.
 
-    A training's result names the `model_version`, which is promoted by nobody but you.
+    A training's result names the `model_version`, which is promoted by nobody but you; a scoring's
+    is the `output` and its counts.
     """
 
     id: str

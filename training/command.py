@@ -20,6 +20,7 @@ from rich.progress import (
 
 from diplophrase.bundle import current_bundle, load_version
 from diplophrase.classifier import Classifier
+from diplophrase.codebook import Codebook
 from diplophrase.errors import InvalidData
 from diplophrase.lexicon import load_lexicon
 from diplophrase.progress import ProgressFile
@@ -107,6 +108,26 @@ def _progress(console: Console) -> Progress:
     )
 
 
+def check_labels(classifier: Classifier, codebook: Codebook, labels: Path) -> None:
+    """Refuse a bundle of other labels; labels of a user's own may be new to it, and are told.
+
+    Raises:
+        InvalidData: naming the labels.
+    """
+    gone = [label for label in classifier.labels if label not in codebook.ids]
+    new = [label for label in codebook.ids if label not in classifier.labels]
+    version = classifier.bundle.version
+    if gone or not set(new) <= set(codebook.own):
+        named = [f"{label} only in the bundle" for label in gone]
+        named += [f"{label} only in {labels}" for label in new]
+        raise InvalidData(
+            f"The bundle {version} knows other labels than {labels}: {'; '.join(named)}. "
+            f"Give --labels the folder it was trained from."
+        )
+    if new:
+        typer.echo(f"Not measured, as {version} does not know it: {', '.join(new)}.", err=True)
+
+
 def run_evaluation(
     *, data: Path, out: Path | None, labels: Path, models: Path, version: str | None
 ) -> None:
@@ -115,11 +136,7 @@ def run_evaluation(
     codebook = annotations.codebook
     bundle = models / version if version else current_bundle(models)
     classifier = Classifier.load(bundle, threads=2)
-    if classifier.labels != codebook.ids:
-        raise InvalidData(
-            f"The bundle {classifier.bundle.version} knows other labels than {labels}. "
-            f"Give --labels the folder it was trained from."
-        )
+    check_labels(classifier, codebook, labels)
     _, base = find_base(DEFAULT_BASE)
     lexicon = load_lexicon(Path(__file__).parent / "lexicon.yaml")
     figures = evaluate_bundle(classifier, data, codebook, lexicon, annotations.all, base)

@@ -18,6 +18,7 @@ from diplophrase.lexicon import Lexicon
 from training.baselines import predict_embedded, predict_tfidf, rule_decisions
 from training.dataset import label_targets
 from training.metrics import bootstrap_intervals, label_table, macro_f1, span_f1
+from training.unlabelled import known_cells
 
 MIN_SUPPORT = 5  # positives that a label needs to count in the macro figures
 SEED = 7
@@ -34,24 +35,31 @@ def evaluate_bundle(
     """Return all figures of the bundle and its rivals on the sentences in `data`.
 
     Rivals learn from `training` alone: the lexicon not at all, TF-IDF and frozen sentence
-    embeddings of the checkpoint in `base` with logistic regression.
+    embeddings of the checkpoint in `base` with logistic regression. Labels that the bundle does not
+    know are left out; one that the codebook of an annotation did not have counts neither as given
+    nor as there.
 
     Raises:
         InvalidData: if `data` breaks the schema or the codebook.
     """
-    notes = check_annotations(data, codebook, record=True)
+    notes = _of_labels(check_annotations(data, codebook, record=True), classifier.labels)
+    training = _of_labels(training, classifier.labels)
+    codebook = codebook.only(classifier.labels)
+    known = known_cells(notes, codebook)
     texts = [note.text for note in notes]
     targets = label_targets(notes, codebook.ids) > 0
     results = classifier.classify(texts)
     given = np.array([[k in {h.id for h in r.labels} for k in codebook.ids] for r in results])
     scores = np.array([[r.scores[label] for label in codebook.ids] for r in results])
-    known = [note.text for note in training]
-    known_targets = label_targets(training, codebook.ids)
+    learnt = [note.text for note in training]
+    answers = label_targets(training, codebook.ids)
     rivals = {
         **rule_decisions(texts, codebook.ids),
-        "tfidf": predict_tfidf(known, known_targets, texts, seed=SEED),
-        "embeddings": predict_embedded(known, known_targets, texts, base, seed=SEED),
+        "tfidf": predict_tfidf(learnt, answers, texts, seed=SEED),
+        "embeddings": predict_embedded(learnt, answers, texts, base, seed=SEED),
     }
+    given &= known
+    rivals = {name: rival & known for name, rival in rivals.items()}
     table = label_table(given, targets, codebook.ids, min_support=MIN_SUPPORT)
     table["intervals"] = bootstrap_intervals(given, targets, codebook.ids, seed=SEED)
     return {
@@ -61,7 +69,9 @@ def evaluate_bundle(
         "macro_difference": {
             name: _difference(given, rival, targets) for name, rival in rivals.items()
         },
-        "calibration_error": round(expected_calibration_error(scores, targets.astype(float)), 4),
+        "calibration_error": round(
+            expected_calibration_error(scores[known], targets[known].astype(float)), 4
+        ),
         "evidence_f1": _evidence(notes, results, classifier, lexicon),
         "out_of_domain": round(float(np.mean([r.out_of_domain for r in results])), 4),
         "speaker_accuracy": round(
@@ -73,6 +83,14 @@ def evaluate_bundle(
             for name, rival in rivals.items()
         },
     }
+
+
+def _of_labels(notes: Sequence[Annotation], labels: Sequence[str]) -> list[Annotation]:
+    """Return the annotations without any label but these."""
+    return [
+        note.model_copy(update={"labels": tuple(k for k in note.labels if k in labels)})
+        for note in notes
+    ]
 
 
 def _difference(

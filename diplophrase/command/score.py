@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from diplophrase.errors import InvalidRequest
+from diplophrase.progress import ProgressFile
 
 messages = Console(stderr=True)
 
@@ -44,11 +49,22 @@ def score(
         int | None, typer.Option(min=1, help="Batches at once; with ray, actors.")
     ] = None,
     models: Annotated[Path, typer.Option(help="Folder of bundles, with CURRENT.")] = Path("models"),
+    within: Annotated[
+        Path | None, typer.Option(help="Work in this folder, and touch no file outside of it.")
+    ] = None,
+    progress: Annotated[
+        Path | None, typer.Option(help="File that says how far the run is, as JSON.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts on stdout.")] = False,
 ) -> None:
     """Score archives of any size; killed and run again, it goes on where it was."""
     from serving.archive import score as run
     from serving.archive.progress import Reporter
 
+    told = None if progress is None else ProgressFile(progress.resolve(), stages=1)
+    models = models.resolve() if within is not None else models
+    if within is not None:
+        within = enter_folder(within)
     counts = run(
         inputs,
         output,
@@ -69,7 +85,25 @@ def score(
         address=address,
         workers=workers,
         models=models,
-        reporter=Reporter(messages),
+        within=within,
+        reporter=Reporter(messages, progress=told),
     )
     for line in counts.lines():
         messages.print(line, markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps({"output": output, **counts.to_dict()}))
+
+
+def enter_folder(folder: Path) -> Path:
+    """Make `folder` the one from which names count, and return it whole.
+
+    Raises:
+        InvalidRequest: if it is no folder.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise InvalidRequest(
+            f"--within {folder}: {error.strerror}. Name a folder that is there."
+        ) from None
+    return Path.cwd()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -40,6 +40,10 @@ class Counts:
             rejected.update(entry["rejected"])
         self.labels = dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
         self.rejected = dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0])))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as JSON has them."""
+        return asdict(self) | {"sentences_per_second": round(self.sentences_per_second, 1)}
 
     def lines(self) -> list[str]:
         """Return the summary as lines of text."""

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,32 @@ class Ledger:
     @property
     def finished(self) -> bool:
         return self.final.exists() and self.output.exists()
+
+    def refuse_foreign(self, paths: Iterable[Path]) -> None:
+        """Refuse to replace files that an earlier run for this output did not make.
+
+        Raises:
+            InvalidRequest: naming the first of them.
+        """
+        ours = self._made_before()
+        for path in paths:
+            if path.exists() and path.resolve() not in ours:
+                raise InvalidRequest(
+                    f"{path} is there and was not made by a run for the output {self.output}. "
+                    f"Choose another name, or take the file away by hand."
+                )
+
+    def _made_before(self) -> set[Path]:
+        if self.final.exists():
+            job = _read_json(self.final)["job"]
+        elif self._manifest.exists():
+            job = json.loads(self._manifest.read_bytes().partition(b"\n")[0])["job"]
+        else:
+            return set()
+        named = [self.output, beside(self.output, ".rejected.jsonl")]
+        if summary := job["options"].get("summary"):
+            named.append(Path(summary))
+        return {path.resolve() for path in named}
 
     def open(self, *, restart: bool) -> None:
         """Begin, or go on where a run before stopped.

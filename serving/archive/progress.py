@@ -10,13 +10,17 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from diplophrase.progress import ProgressFile
+
 _LINE_EVERY_S = 60.0
+_STEPS = 1000
 
 
 class Reporter:
     """Tells people on stderr how many sentences are done, how fast, and how long is left.
 
-    `quiet` says nothing at all, for calls from Python.
+    `quiet` says nothing at all, for calls from Python. The share that is read goes to the file
+    `progress`, too, in thousandths.
     """
 
     def __init__(
@@ -24,10 +28,12 @@ class Reporter:
         console: Console | None = None,
         *,
         quiet: bool = False,
+        progress: ProgressFile | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console or Console(stderr=True)
         self._quiet = quiet
+        self._progress = progress
         self._clock = clock
         self._start = self._last = clock()
         self._first_share: float | None = None
@@ -55,12 +61,15 @@ class Reporter:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if kind is None:
+            self._note(1.0)
 
     def update(self, sentences: int, share: float) -> None:
         """Report `sentences` done in this run and the `share` (0 to 1) of all input that is read.
 
         A share of 0 says that there is no telling, as with a pipe.
         """
+        self._note(share)
         if self._quiet:
             return
         now = self._clock()
@@ -75,6 +84,10 @@ class Reporter:
         elif now - self._last >= _LINE_EVERY_S:
             self._last = now
             self._console.print(self._line(now, sentences, rate, share), highlight=False)
+
+    def _note(self, share: float) -> None:
+        if self._progress is not None:
+            self._progress.update("scoring", int(share * _STEPS), _STEPS)
 
     def _line(self, now: float, sentences: int, rate: float, share: float) -> str:
         line = f"{sentences} sentences, {rate:.0f} a second"

@@ -27,6 +27,7 @@ from serving.archive.read import Files, Input, Stdin, Texts, take
 from serving.archive.records import BadRow
 from serving.archive.scorer import Scored, Scorer
 from serving.archive.sources import find_sources
+from serving.archive_folder import check_inside, files_beside, lies_in
 
 Inputs = str | Path | Sequence[str | Path]
 _LIBRARIES = ("numpy", "nupunkt", "onnxruntime", "pyarrow", "tokenizers")
@@ -44,6 +45,7 @@ def score(
     workers: int | None = None,
     restart: bool = False,
     strict: bool = False,
+    within: Path | None = None,
     reporter: Reporter | None = None,
     **given: Unpack[Given],
 ) -> Counts:
@@ -53,6 +55,9 @@ def score(
     bytes. Bad rows go to `output` + `.rejected.jsonl`. `workers` is the number of batches that
     run at once, with `engine="ray"` that of actors (default: one for each processor).
 
+    With `within`, the working folder, every name is relative to it, and nothing outside of it is
+    read or written, be it by a URL or a link; `restart` then replaces only what this function made.
+
     Raises:
         InvalidRequest: if an input, column, label or option cannot be used, if another run writes
             the output, or if the output was begun with another input, model or options.
@@ -61,6 +66,8 @@ def score(
     """
     if engine not in ("local", "ray"):
         raise InvalidRequest(f"--engine is {engine!r}; it may be local or ray.")
+    if within is not None:
+        check_inside(within, _named(inputs, output, summary))
     target = _local_path(output)
     summary_path = _local_path(summary) if summary is not None else None
     options = make_options(target, summary=str(summary) if summary else None, **given)
@@ -69,10 +76,14 @@ def score(
     classifier = Classifier.load(current_bundle(models), runners=workers or os.cpu_count() or 1)
     layout = make_layout(classifier, options)
     source = make_input(inputs, texts, options)
+    if within is not None:
+        _check_sources(within, source)
     _refuse_overwriting(source, target, summary_path)
     with locked(target):
         columns, parts = _begin_reading(source, layout)
         ledger = Ledger(target, _job(source, columns, classifier, options))
+        if within is not None:
+            ledger.refuse_foreign(_written(target, summary_path))
         ledger.open(restart=restart)
         out = Output(ledger, layout, columns, summary_path)
         with reporter or Reporter(quiet=True) as told:
@@ -163,22 +174,53 @@ def _local_path(given: str | Path | None) -> Path:
     return path
 
 
+def _written(output: Path, summary: Path | None) -> list[Path]:
+    """Return the files that a run leaves."""
+    rejected = beside(output, ".rejected.jsonl")
+    return [output, rejected] if summary is None else [output, rejected, summary]
+
+
 def _refuse_overwriting(source: Input, output: Path, summary: Path | None) -> None:
     """Refuse a run whose files would fall on each other.
 
     Raises:
         InvalidRequest: naming the file.
     """
-    if summary is not None and summary.resolve() == output.resolve():
-        raise InvalidRequest(f"--output and --summary are both {output}. Name two files.")
-    written = {beside(output, ending).resolve() for ending in ("", ".rejected.jsonl")}
-    written |= {summary.resolve()} if summary is not None else set()
+    own = {path.resolve() for path in files_beside(output)}
+    if summary is not None and summary.resolve() in own:
+        raise InvalidRequest(
+            f"--summary {summary} is also a file that --output {output} writes. Name two files."
+        )
+    written = {path.resolve() for path in _written(output, summary)}
     for each in source.sources if isinstance(source, Files) else ():
-        path = Path(each.url.removeprefix("file://"))
-        if path.resolve() in written:
+        if (path := each.path) is not None and path.resolve() in written:
             raise InvalidRequest(
                 f"{path} is an input and would be written, too. Write to another place, "
                 f"such as a folder that the inputs do not name."
+            )
+
+
+def _named(
+    inputs: Inputs | None, output: str | Path | None, summary: str | Path | None
+) -> list[tuple[str, int | None, str]]:
+    """Return what a call names, as `check_inside` takes it."""
+    given = [inputs] if isinstance(inputs, str | Path) else list(inputs or [])
+    named = [("inputs", index, str(name)) for index, name in enumerate(given)]
+    outputs = {"output": output, "summary": summary}
+    return [*named, *((field, None, str(name)) for field, name in outputs.items() if name)]
+
+
+def _check_sources(within: Path, source: Input) -> None:
+    """Refuse files that a pattern, or a folder, found by way of a link.
+
+    Raises:
+        InvalidRequest: naming the first of them.
+    """
+    for each in source.sources if isinstance(source, Files) else ():
+        if each.path is None or not lies_in(within, each.path):
+            raise InvalidRequest(
+                f"The input {each.name} lies outside the folder {within}: a link leads there. "
+                f"Copy the file into the folder."
             )
 
 

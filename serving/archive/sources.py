@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import fsspec
@@ -37,6 +37,12 @@ class Source:
     format: str
     packing: str | None
     size: int  # bytes as stored
+
+    @property
+    def path(self) -> Path | None:
+        """Return where the file lies on this machine, None if it is elsewhere."""
+        local = self.url.startswith("file://")
+        return Path(self.url.removeprefix("file://")) if local else None
 
     def open(self) -> BinaryIO:
         """Open the file as it is stored, packed or not."""

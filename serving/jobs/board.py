@@ -45,6 +45,7 @@ class JobBoard:
 
         Raises:
             MissingExtra: if the service lacks the packages that the job needs.
+            InvalidRequest: if the options cannot be used.
             DiplophraseError: `conflict`, naming the job, if one runs; `storage` if the folder
                 cannot be written.
         """

@@ -14,6 +14,7 @@ from typing import Any
 
 from diplophrase.errors import MissingExtra
 from diplophrase.settings import Settings
+from serving.jobs.scoring import read_counts, score_arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ KINDS: dict[str, Kind] = {
     "train": Kind(
         _train_arguments, _read_version, "train", ("torch", "transformers", "datasets", "sklearn")
     ),
+    "score": Kind(score_arguments, read_counts, "score", ("fsspec", "pyarrow")),
 }
 
 
@@ -57,6 +59,7 @@ def command_of(kind: str, options: dict[str, Any], settings: Settings, progress:
 
     Raises:
         MissingExtra: if the service's own `diplophrase` is to run it and lacks packages for it.
+        DiplophraseError: as the kind of job has it, if the options cannot be used.
     """
     known = KINDS[kind]
     if not settings.job_command:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from diplophrase.settings import Settings
 from serving.jobs.board import JobBoard
+from serving.jobs.scoring import check_archives
 from serving.keys import KeyRecord, require_key
 from serving.schemas import ErrorResponse, JobOut, JobRequest, JobsResponse
 
@@ -20,7 +21,12 @@ Key = Annotated[KeyRecord, Depends(require_key)]
 
 
 def add_jobs(api: APIRouter, settings: Settings) -> None:
-    """Add the calls; the jobs are those of the settings' folder, whichever process asks."""
+    """Add the calls; the jobs are those of the settings' folder, whichever process asks.
+
+    Raises:
+        SettingsError: if the folder of archives holds what is no archive.
+    """
+    check_archives(settings)
     board = JobBoard(settings)
 
     @api.post(
@@ -29,7 +35,9 @@ def add_jobs(api: APIRouter, settings: Settings) -> None:
     async def start(body: JobRequest, key: Key) -> JSONResponse:
         """Answer at once with the job, which runs beside the service and outlives it.
 
-        One job runs at a time: while one does, another is refused with 409.
+        One job runs at a time: while one does, another is refused with 409. `train` makes a version
+        of the model; `score` labels archives in the folder of the setting `archives`, and goes on
+        where it was if it is started again with the same options.
         """
         options = body.options.model_dump()
         job = await asyncio.to_thread(

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from diplophrase.annotations import Annotation, read_annotations, text_key
+from diplophrase.codebook import own_labels_in
 
 FILES = ("seeds.jsonl", "authored.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which labels somebody, or a file, gives a text; `id` is that of the annotation."""
+    """Which labels somebody, or a file, gives a text; `id` is that of the annotation.
+
+    `own` are the labels of a user's own that the codebook had by which the text was labelled.
+    """
 
     by: str
     id: str
     labels: tuple[str, ...]
+    own: frozenset[str] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the claim as it stands in JSON."""
         return {"by": self.by, "id": self.id, "labels": list(self.labels)}
+
+
+def stamp_of(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Return what changes when one of the files does; OSError if one is not there."""
+    states = {path: path.stat() for path in paths}
+    return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
 
 
 References = Mapping[str, Claim]  # text key -> what our own files say of it
@@ -42,10 +54,10 @@ class ReferenceFiles:
         Raises:
             InvalidData: if a file is no file of annotations.
         """
-        states = {path: path.stat() for path in self._paths if path.is_file()}
-        stamp = {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
+        there = [path for path in self._paths if path.is_file()]
+        stamp = stamp_of(there)
         if stamp != self._stamp:
-            self._notes = {path.name: read_annotations(path) for path in states}
+            self._notes = {path.name: read_annotations(path) for path in there}
             self._stamp = stamp
         return self._notes
 
@@ -54,7 +66,8 @@ class ReferenceFiles:
         found: dict[str, Claim] = {}
         for name, notes in self.read().items():
             for note in notes:
-                claim = Claim(name, note.id, tuple(sorted(note.labels)))
+                own = own_labels_in(note.codebook)
+                claim = Claim(name, note.id, tuple(sorted(note.labels)), own)
                 found.setdefault(text_key(note.text), claim)
         return found
 
@@ -76,5 +89,11 @@ def find_conflicts(
 
 
 def differ(claims: Sequence[Claim]) -> bool:
-    """Tell whether the claims give different sets of labels."""
-    return len({claim.labels for claim in claims}) > 1
+    """Tell whether two of the claims give different sets of labels.
+
+    Of a label of a user's own, only a claim by a codebook that had it says anything.
+    """
+    return any(
+        set(one.labels) - (one.own ^ other.own) != set(other.labels) - (one.own ^ other.own)
+        for one, other in combinations(set(claims), 2)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, Select, Table, and_, func, insert, select
 
 from diplophrase.annotations import Annotation, text_key
+from diplophrase.codebook import own_labels_in
 from diplophrase.errors import Detail, InvalidRequest
 from serving.store.conflicts import Claim, References, find_conflicts
 from serving.store.database import Database
@@ -299,7 +301,8 @@ def _stored(row: Row[Any]) -> Stored:
 
 
 def _claim(row: Row[Any]) -> Claim:
-    return Claim(row.annotator, row.annotation_id, tuple(row.label_set.split()))
+    own = own_labels_in(json.loads(row.annotation).get("codebook", ""))
+    return Claim(row.annotator, row.annotation_id, tuple(row.label_set.split()), own)
 
 
 def last_event(connection: Connection) -> int:

@@ -16,6 +16,7 @@ DEFAULTS = {
     "jobs": None,
     "job_command": [],
     "job_grace_s": 10.0,
+    "archives": None,
     "frozen_test": None,
     "keys": Path("keys.json"),
     "open_reading": True,
