@@ -22,8 +22,8 @@ from diplophrase.classifier import Classifier
 from diplophrase.errors import InvalidData
 from diplophrase.predictions import Prediction, hash_text, read_predictions
 from training.data import Data
-from training.dataset import label_targets
 from training.domain import embed
+from training.regrade import Regraded, mark_labels, regrade
 
 Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
@@ -96,13 +96,17 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The suspects, the likeliest error first, out of all decisions that were looked at."""
+    """The suspects, the likeliest error first, out of all decisions that were looked at.
+
+    `regraded` tells what changed labels do to the version's figures; None if none changed.
+    """
 
     version: str
     sentences: int
     decisions: int
     issues: int
     changes: Changes
+    regraded: Regraded | None
     suspects: tuple[Suspect, ...]
 
 
@@ -129,7 +133,7 @@ def audit_labels(bundle: Bundle, data: Data, *, top: int, neighbours: int) -> Au
             f"trained from, or --version another version."
         )
     scores = np.array([[predictions[note.id].scores[label] for label in labels] for note in notes])
-    targets = _targets(notes, labels)
+    targets = mark_labels([note.labels for note in notes], labels)
     issues = find_issues(scores, targets)
     suspects = rank_suspects(notes, labels, scores, targets, issues)[:top]
     if neighbours and suspects:
@@ -140,15 +144,9 @@ def audit_labels(bundle: Bundle, data: Data, *, top: int, neighbours: int) -> Au
         decisions=targets.size,
         issues=int(issues.sum()),
         changes=changes,
+        regraded=regrade(predictions, notes, labels),
         suspects=tuple(suspects),
     )
-
-
-def _targets(notes: Sequence[Annotation], labels: Sequence[str]) -> Bools:
-    kept = [
-        note.model_copy(update={"labels": tuple(set(note.labels) & set(labels))}) for note in notes
-    ]
-    return label_targets(kept, labels) > 0
 
 
 def find_changes(

@@ -21,6 +21,8 @@ from scipy.optimize import minimize
 from sklearn.metrics import f1_score
 from threadpoolctl import threadpool_limits
 
+from diplophrase.errors import InvalidData
+from diplophrase.figures import Answers, Difference, compare_answers
 from diplophrase.lexicon import add_hits
 from diplophrase.review import rank
 from training.calibration import PHRASE_WEIGHT
@@ -50,16 +52,29 @@ class Heads:
 class Sentences:
     """N hand-labelled sentences as a frozen encoder reads them; L labels, H hidden units."""
 
+    labels: Sequence[str]  # [L]
+    texts: Sequence[str]  # [N]
     states: Floats  # [N, L, H], what each label's attention takes from the sentence
     embeddings: Floats  # [N, H]
     hits: Bools  # [N, L], what the lexicon finds
     targets: Bools  # [N, L]
     events: Sequence[str]  # [N]
+    authored: Floats  # [L], how many authored sentences carry each label
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is answered on held-out events after `added` labelled sentences more: logits [N, L]."""
+
+    seed: int
+    chosen_by: str
+    added: float  # mean over the folds
+    logits: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """How good the model is on held-out events after `added` labelled sentences more.
+    """How good a stage is.
 
     `macro_f1` and `micro_f1` are of the model as it is served, with the lexicon's hits;
     `network_macro_f1` is of the network alone.
@@ -67,7 +82,7 @@ class Point:
 
     seed: int
     chosen_by: str
-    added: float  # mean over the folds
+    added: float
     macro_f1: float
     micro_f1: float
     network_macro_f1: float
@@ -77,39 +92,42 @@ class Point:
         return asdict(self)
 
 
-Chooser = Callable[[Heads, Rows, Rows, int], Rows]  # labelled and left rows -> the next batch
+# heads, rows known at the start, rows added since, rows left, how many -> the next batch
+Chooser = Callable[[Heads, Rows, Rows, Rows, int], Rows]
 
 
 def compare_choosers(
     sentences: Sentences, authored: Heads, held: Rows, *, seed: int, batch: int
-) -> Iterator[Point]:
-    """Yield the points of the review queue's curve and of random choice, from the same halves.
+) -> Iterator[Stage]:
+    """Yield the stages of the review queue's curve and of random choice, from the same halves.
 
-    `held` [N] gives each sentence's fold, events whole; each fold is held out in turn, and figures
-    are over all of them. The `seed` draws the halves and the random order.
+    `held` [N] gives each sentence's fold, events whole; each fold is held out in turn, and a stage
+    has the answers for all of them. The `seed` draws the halves and the random order.
     """
-    splits = [split_pool(held, fold, seed) for fold in range(int(held.max()) + 1)]
+    folds = range(int(held.max()) + 1)
+    splits = [split_pool(held, fold, seed, sentences.texts) for fold in folds]
     strengths = [choose_strength(sentences, authored, start, seed) for start, _ in splits]
     choosers: dict[str, Chooser] = {
-        "queue": lambda heads, known, left, count: choose_by_queue(
-            sentences, heads, known, left, count
-        ),
-        "random": lambda heads, known, left, count: left[:count],
+        "queue": lambda *given: choose_by_queue(sentences, *given),
+        "random": lambda heads, start, added, left, count: left[:count],
     }
     for name, chooser in choosers.items():
         steps = [
             add_in_batches(sentences, authored, start, rest, strength, batch, chooser)
             for (start, rest), strength in zip(splits, strengths, strict=True)
         ]
-        yield from _measure(sentences, held, steps, seed, name)
+        yield from _answer(sentences, held, steps, seed, name)
 
 
-def split_pool(held: Rows, fold: int, seed: int) -> tuple[Rows, Rows]:
+def split_pool(held: Rows, fold: int, seed: int, texts: Sequence[str]) -> tuple[Rows, Rows]:
     """Return the rows known at the start and those to be added, both in random order.
 
-    `held` [N] gives each row's fold; the rows of `fold` are in neither half.
+    `held` [N] gives each row's fold; the rows of `fold` are in neither half. Of rows with the same
+    text one is in the pool, as nobody is asked twice: else random choice would pay for repeats that
+    the queue avoids.
     """
-    pool = np.random.default_rng([seed, fold]).permutation(np.flatnonzero(held != fold))
+    order = np.random.default_rng([seed, fold]).permutation(np.flatnonzero(held != fold))
+    pool = np.array(list({texts[row]: row for row in order}.values()), dtype=np.int64)
     middle = len(pool) // 2
     return pool[:middle], pool[middle:]
 
@@ -124,30 +142,35 @@ def add_in_batches(
     chooser: Chooser,
 ) -> list[tuple[int, Heads]]:
     """Return how many sentences of `rest` were added at each step, from 0 to all, and the heads."""
-    known, left = start, rest
+    added, left = rest[:0], rest
     steps = []
     while True:
-        heads = refit(sentences, authored, known, strength)
-        steps.append((len(known) - len(start), heads))
+        heads = refit(sentences, authored, np.concatenate([start, added]), strength)
+        steps.append((len(added), heads))
         if not len(left):
             return steps
-        chosen = chooser(heads, known, left, batch)
-        known = np.concatenate([known, chosen])
+        chosen = chooser(heads, start, added, left, batch)
+        added = np.concatenate([added, chosen])
         left = left[~np.isin(left, chosen)]
 
 
 def choose_by_queue(
-    sentences: Sentences, heads: Heads, known: Rows, left: Rows, count: int
+    sentences: Sentences, heads: Heads, start: Rows, added: Rows, left: Rows, count: int
 ) -> Rows:
-    """Return those `count` of the rows `left` that the review queue puts first."""
+    """Return those `count` of the rows `left` that the review queue puts first.
+
+    As in the service, a label's support counts all hand labels, authored ones too, and what was
+    `added` from the queue needs no other like it.
+    """
     logits = add_hits(heads.logits(sentences.states[left]), sentences.hits[left], PHRASE_WEIGHT)
+    known = np.concatenate([start, added])
     chosen = rank(
         1.0 / (1.0 + np.exp(-logits)),
         np.full(logits.shape[1], 0.5),
         sentences.embeddings[left],
-        sentences.targets[known].sum(0),
+        sentences.authored + sentences.targets[known].sum(0),
         count=count,
-        known=sentences.embeddings[known],
+        known=sentences.embeddings[added],
     )
     return left[[item.row for item in chosen]]
 
@@ -197,14 +220,14 @@ def choose_strength(sentences: Sentences, authored: Heads, known: Rows, seed: in
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _measure(
+def _answer(
     sentences: Sentences,
     held: Rows,
     steps: Sequence[Sequence[tuple[int, Heads]]],
     seed: int,
     name: str,
-) -> Iterator[Point]:
-    """Yield a point for each step; a fold with fewer steps stays as good as it was at its last."""
+) -> Iterator[Stage]:
+    """Yield a stage for each step; a fold with fewer steps stays as it was at its last."""
     for step in range(max(map(len, steps))):
         logits = np.zeros(sentences.targets.shape)
         added = []
@@ -212,22 +235,69 @@ def _measure(
             count, heads = own[min(step, len(own) - 1)]
             logits[held == fold] = heads.logits(sentences.states[held == fold])
             added.append(count)
-        yield _point(sentences, logits, seed, name, float(np.mean(added)))
+        yield Stage(seed, name, round(float(np.mean(added)), 1), logits)
 
 
-def measure_authored(sentences: Sentences, authored: Heads) -> Point:
-    """Return how good the heads are that have seen no seed at all."""
-    return _point(sentences, authored.logits(sentences.states), 0, "authored only", 0.0)
+def answer_authored(sentences: Sentences, authored: Heads) -> Stage:
+    """Return what the heads answer that have seen no seed at all."""
+    return Stage(0, "authored only", 0.0, authored.logits(sentences.states))
 
 
-def _point(sentences: Sentences, logits: Floats, seed: int, name: str, added: float) -> Point:
-    served = add_hits(logits, sentences.hits, PHRASE_WEIGHT) > 0
+def _served(sentences: Sentences, stage: Stage) -> Bools:
+    return np.asarray(add_hits(stage.logits, sentences.hits, PHRASE_WEIGHT) > 0)
+
+
+def measure(sentences: Sentences, stage: Stage) -> Point:
+    """Hold the answers of a stage against the hand labels."""
+    served = _served(sentences, stage)
     micro = f1_score(sentences.targets, served, average="micro", zero_division=0)
     return Point(
-        seed=seed,
-        chosen_by=name,
-        added=round(added, 1),
+        seed=stage.seed,
+        chosen_by=stage.chosen_by,
+        added=stage.added,
         macro_f1=round(macro_f1(served, sentences.targets), 4),
         micro_f1=round(float(micro), 4),
-        network_macro_f1=round(macro_f1(logits > 0, sentences.targets), 4),
+        network_macro_f1=round(macro_f1(stage.logits > 0, sentences.targets), 4),
     )
+
+
+def measure_lead(
+    sentences: Sentences, stages: Sequence[Stage], *, network_alone: bool = False
+) -> Difference:
+    """Return macro-F1 of random choice and of the queue over all stages between both ends.
+
+    The answers of all seeds and steps are pooled; the interval of the difference is by a paired
+    bootstrap over events, as the seeds share them and say nothing of other events.
+
+    Raises:
+        InvalidData: if no stage lies between the ends.
+    """
+    sides = {name: _between(stages, name) for name in ("random", "queue")}
+    count = len(sides["queue"])
+    if not count:
+        raise InvalidData(
+            "Between the first and the last batch there is nothing to compare. Give a smaller "
+            "--batch."
+        )
+    given = {
+        name: np.concatenate(
+            [stage.logits > 0 if network_alone else _served(sentences, stage) for stage in side]
+        )
+        for name, side in sides.items()
+    }
+    paired = compare_answers(
+        Answers(given["random"], given["random"].astype(float)),
+        Answers(given["queue"], given["queue"].astype(float)),
+        np.tile(sentences.targets, (count, 1)),
+        sentences.labels,
+        list(sentences.events) * count,
+    )
+    return paired.macro_f1
+
+
+def _between(stages: Sequence[Stage], name: str) -> list[Stage]:
+    """Return the stages of one way of choosing but for each seed's first and last."""
+    found = []
+    for seed in dict.fromkeys(stage.seed for stage in stages):
+        found += [s for s in stages if (s.seed, s.chosen_by) == (seed, name)][1:-1]
+    return found

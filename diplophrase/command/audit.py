@@ -15,6 +15,7 @@ from diplophrase.bundle import current_bundle, load_bundle, load_version
 
 if TYPE_CHECKING:
     from training.audit import Audit, Changes, Suspect
+    from training.regrade import Regraded
 
 _IDS_SHOWN = 10
 
@@ -56,6 +57,7 @@ def describe(found: Audit) -> list[str]:
         f"{found.version}: {found.decisions} decisions on {found.sentences} sentences; confident "
         f"learning takes {found.issues} for errors.",
         *_describe_changes(found.changes),
+        *(_describe_regraded(found.regraded) if found.regraded else []),
     ]
 
 
@@ -77,6 +79,24 @@ def _describe_changes(changes: Changes) -> list[str]:
             f"Labels that the version does not know, left out: {', '.join(changes.unknown_labels)}"
         )
     return lines
+
+
+def _describe_regraded(regraded: Regraded) -> list[str]:
+    figures = {"macro-F1": regraded.macro_f1, "micro-F1": regraded.micro_f1} | {
+        label: shift.f1 for label, shift in regraded.labels.items()
+    }
+    counts = {
+        label: f" ({shift.support[0]} -> {shift.support[1]} sentences: "
+        f"{shift.added} added, {shift.removed} removed)"
+        for label, shift in regraded.labels.items()
+    }
+    return [
+        "The same answers by the labels of then -> by those of today, F1 in percent:",
+        *(
+            f"  {name}: {100 * then:.2f} -> {100 * now:.2f}{counts.get(name, '')}"
+            for name, (then, now) in figures.items()
+        ),
+    ]
 
 
 def _some(ids: tuple[str, ...]) -> str:

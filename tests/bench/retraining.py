@@ -18,7 +18,16 @@ from training.dataset import label_targets
 from training.finetune import Step, TrainConfig
 from training.fit import Recipe
 from training.folds import assign_folds, group_events
-from training.improves import Heads, Point, Sentences, compare_choosers, measure_authored
+from training.improves import (
+    Heads,
+    Point,
+    Sentences,
+    Stage,
+    answer_authored,
+    compare_choosers,
+    measure,
+    measure_lead,
+)
 from training.label_states import learn_states
 from training.plots import draw_retraining
 
@@ -42,11 +51,14 @@ def read_sentences(
     recipe = Recipe(data.codebook, base, base_path)
     read = learn_states(recipe, known, texts, config, runs, show)
     sentences = Sentences(
+        labels=data.codebook.ids,
+        texts=texts,
         states=read.states,
         embeddings=read.embeddings,
         hits=load_lexicon(paths.lexicon).predict(texts, data.codebook.ids),
         targets=label_targets(data.seeds, data.codebook.ids) > 0,
         events=group_events(data.seeds, paths.sources),
+        authored=label_targets(known, data.codebook.ids).sum(0),
     )
     return sentences, Heads(read.weights, read.biases)
 
@@ -75,7 +87,7 @@ def mean_table(points: Sequence[Point]) -> list[str]:
 
 
 def lead_lines(points: Sequence[Point]) -> list[str]:
-    """Return for each figure and seed how far the queue is ahead of chance between both ends."""
+    """Return for each figure and seed how far the queue is ahead between both ends, on average."""
     lines = []
     for figure in FIGURES:
         leads = []
@@ -92,12 +104,25 @@ def lead_lines(points: Sequence[Point]) -> list[str]:
     return lines
 
 
+def interval_lines(sentences: Sentences, stages: Sequence[Stage]) -> list[str]:
+    """Return macro-F1 over all seeds and steps between both ends, with the lead's interval."""
+    lines = []
+    for title, network_alone in (("as served", False), ("network alone", True)):
+        lead = measure_lead(sentences, stages, network_alone=network_alone)
+        low, high = (100 * bound for bound in lead.interval)
+        lines.append(
+            f"{title}: random {100 * lead.a:.2f}, queue {100 * lead.b:.2f}, lead in points "
+            f"{100 * lead.difference:+.2f}, 95% interval over events {low:+.2f} to {high:+.2f}"
+        )
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=40)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--authored", type=int, help="Only so many, for a trial.")
     parser.add_argument("--runs", type=Path, default=ROOT / "models" / ".runs", help="Kept work.")
     parser.add_argument("--plot", type=Path, help="Draw the curves here, as SVG.")
@@ -111,19 +136,22 @@ def main() -> None:
         paths, data, config, authored=given.authored, runs=given.runs
     )
     print(f"encoder ready after {time.monotonic() - started:.0f} s", flush=True)
-    print(f"authored sentences alone: {measure_authored(sentences, authored).to_dict()}")
+    alone = measure(sentences, answer_authored(sentences, authored))
+    print(f"authored sentences alone: {alone.to_dict()}")
     targets = label_targets(data.seeds, data.codebook.ids)
     held = assign_folds(sentences.events, targets, folds=given.folds, seed=config.seed)
-    points: list[Point] = []
+    stages: list[Stage] = []
     for seed in given.seeds:
-        points += compare_choosers(sentences, authored, held, seed=seed, batch=given.batch)
+        stages += compare_choosers(sentences, authored, held, seed=seed, batch=given.batch)
         print(f"seed {seed} done after {time.monotonic() - started:.0f} s", flush=True)
-    print("\n".join([*mean_table(points), *lead_lines(points)]))
+    points = [measure(sentences, stage) for stage in stages]
     rows = [point.to_dict() for point in points]
     if given.figures:
         given.figures.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if given.plot:
         draw_retraining(given.plot, rows)
+    shown = [*mean_table(points), *lead_lines(points), *interval_lines(sentences, stages)]
+    print("\n".join(shown))
 
 
 if __name__ == "__main__":

@@ -171,3 +171,4 @@ def test_the_experiment_on_added_labels_runs_as_the_page_says(tmp_path: Path) ->
     assert {point["chosen_by"] for point in points} == {"queue", "random"}
     assert "labels added to the first half" in (tmp_path / "retraining.svg").read_text("utf-8")
     assert "queue ahead of random, macro_f1, points, by seed: " in done.stdout
+    assert "network alone: random " in done.stdout

@@ -21,6 +21,7 @@ from diplophrase.errors import DiplophraseError, InvalidData
 from diplophrase.predictions import Prediction, hash_text
 from training.audit import Changes, audit_labels, find_changes, find_issues, rank_suspects
 from training.data import Data
+from training.regrade import LabelShift, regrade
 
 WRONG = ("s03", "harbour")  # a sentence whose hand label is taken away
 WORDS = "The old harbour stays closed at night."
@@ -31,7 +32,7 @@ def relabel(note: Annotation, *labels: str) -> Annotation:
 
 
 def make_data(notes: list[Annotation], extra: list[Annotation] | None = None) -> Data:
-    return Data(make_codebook(), notes, extra or [], [], [])
+    return Data(make_codebook(), notes, authored=extra or [], added=[], foreign=[])
 
 
 def predict(note: Annotation, **changes: object) -> Prediction:
@@ -137,6 +138,42 @@ def test_a_label_that_the_version_does_not_know_is_no_change():
     note = make_note("n0", "A river.", {"river": "river"})
     changes = find_changes({"n0": predict(note, gold=())}, make_data([note]), ["school"])
     assert changes.relabelled == ()
+
+
+# what corrections do to the figures
+
+
+def test_the_same_answers_are_graded_by_the_labels_of_then_and_of_today():
+    notes = [
+        make_note("n0", "A school.", {"school": "school"}),
+        make_note("n1", "A river.", {"river": "river"}),
+        make_note("n2", "A tree.", {}),
+        make_note("n3", "A lake.", {"river": "lake"}),
+    ]
+    predictions = {
+        "n0": predict(notes[0], gold=("school", "river"), given=("school",)),
+        "n1": predict(notes[1], gold=(), given=("river",)),
+        "n2": predict(notes[2], gold=(), given=()),
+        "n3": predict(notes[3], gold=("river",), given=()),
+    }
+    found = regrade(predictions, notes, ["school", "river"])
+    assert found is not None
+    # river: 2 of then and none hit, 2 of today and one hit of one given; school: right both times
+    assert found.labels == {
+        "river": LabelShift(added=1, removed=1, support=(2, 2), f1=(0.0, 0.6667))
+    }
+    assert found.macro_f1 == (0.5, 0.8333)
+    assert found.micro_f1 == (0.4, 0.8)
+
+
+def test_labels_that_stayed_change_no_figure(notes: list[Annotation]):
+    predictions = {note.id: predict(note) for note in notes}
+    assert regrade(predictions, notes, LABELS) is None
+
+
+def test_a_changed_label_that_is_not_asked_for_changes_no_figure():
+    note = make_note("n0", "A river.", {"river": "river"})
+    assert regrade({"n0": predict(note, gold=())}, [note], ["school"]) is None
 
 
 # an audit of a version
@@ -251,9 +288,13 @@ def test_the_command_prints_json_lines(place: Path):
     assert [set(near) for near in rows[0]["neighbours"]] == [
         {"id", "similarity", "by_hand", "labels", "text"}
     ] * 3
-    assert told.splitlines()[1] == (
-        "1 sentences: their hand labels changed since; the labels of today are audited: s03"
-    )
+    assert told.splitlines()[1:] == [
+        "1 sentences: their hand labels changed since; the labels of today are audited: s03",
+        "The same answers by the labels of then -> by those of today, F1 in percent:",
+        "  macro-F1: 100.00 -> 96.30",
+        "  micro-F1: 100.00 -> 96.55",
+        "  harbour: 100.00 -> 88.89 (5 -> 4 sentences: 0 added, 1 removed)",
+    ]
 
 
 def test_the_command_prints_a_table(place: Path):
