@@ -12,8 +12,7 @@ import json
 import logging
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from diplophrase.errors import DiplophraseError
 from serving.deadline import too_slow
@@ -21,7 +20,7 @@ from serving.deadline import too_slow
 log = logging.getLogger("diplophrase.serving")
 
 
-class BoundedConnection(H11Protocol):
+class BoundedConnection(HttpToolsProtocol):
     """Ends a connection on which no request is answered and none has become whole in `limit_s`.
 
     While a request is answered, `Deadline` of `serving.deadline` counts instead.
@@ -31,6 +30,7 @@ class BoundedConnection(H11Protocol):
         super().__init__(*args, **options)
         self._limit_s = limit_s
         self._end: asyncio.TimerHandle | None = None
+        self._head_begun = False
 
     def connection_made(  # type: ignore[override]  # as in uvicorn
         self, transport: asyncio.Transport
@@ -49,6 +49,14 @@ class BoundedConnection(H11Protocol):
         if self._answering:
             self._stop()
 
+    def on_message_begin(self) -> None:
+        self._head_begun = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_begun = False
+        super().on_headers_complete()
+
     @property
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -65,19 +73,15 @@ class BoundedConnection(H11Protocol):
         self._end = None
         if self.transport.is_closing():
             return
-        head_begun = self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]
-        if head_begun:
+        if self._head_begun:
             log.info("a request's head did not arrive in time")
             self._refuse(too_slow(self._limit_s))
         self.transport.close()
 
     def _refuse(self, error: DiplophraseError) -> None:
         body = json.dumps(error.body()).encode()
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Connection", "close"),
-        ]
-        start = h11.Response(status_code=error.status, headers=headers, reason=b"Request Timeout")
-        for event in (start, h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
+        head = (
+            f"HTTP/1.1 {error.status} Request Timeout\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)

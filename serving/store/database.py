@@ -11,10 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
@@ -27,7 +23,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from diplophrase.errors import DiplophraseError, MissingExtra, SettingsError
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 DEFAULT_FILE = "store.db"  # in the folder of labels
 _BUSY_S = 30.0  # a writer waits so long for the one before it
 _CONNECT_S = 5  # for PostgreSQL to answer
@@ -128,20 +123,16 @@ class Database:
         with self._one_at_a_time():
             if self._is_sqlite:
                 self._use_wal()
+            from serving.store.migrate import upgrade  # here, as it slows a start down
+
             with self.writing() as connection:
-                config = Config()
-                config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-                config.attributes["connection"] = connection
-                found = MigrationContext.configure(connection).get_current_revision()
-                known = {script.revision for script in _scripts(config).walk_revisions()}
-                if found is not None and found not in known:
+                unknown = upgrade(connection)
+                if unknown is not None:
                     raise DiplophraseError(
-                        f"The label store {self.name} has revision {found!r}, which this version "
+                        f"The label store {self.name} has revision {unknown!r}, which this version "
                         f"of diplophrase does not know. Update diplophrase.",
                         kind="database",
                     )
-                if found != _scripts(config).get_current_head():
-                    command.upgrade(config, "head")
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
@@ -187,10 +178,6 @@ class Database:
             f"there and takes writes, or name another with the setting `database`.",
             kind="database",
         )
-
-
-def _scripts(config: Config) -> ScriptDirectory:
-    return ScriptDirectory.from_config(config)
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, insert, inspect, text
 
 from diplophrase.errors import DiplophraseError
-from serving.store.database import MIGRATIONS, parse_url
+from serving.store.database import parse_url
+from serving.store.migrate import MIGRATIONS
 from serving.store.queue import ReviewQueue
 from serving.store.tables import current, events, requests, review_texts
 from tests.integration.store_fixtures import draft, entries, open_store
