@@ -24,12 +24,12 @@ def service() -> Iterator[Server]:
 @pytest.mark.parametrize(
     "begun",
     [
-        b"",
+        b"POST /",
         HEAD,
         HEAD + b"Content-Length: 1000\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
     ],
-    ids=["nothing", "a head", "a head and its length", "a head and chunks"],
+    ids=["a path", "a head", "a head and its length", "a head and chunks"],
 )
 def test_a_byte_at_a_time_gets_408_and_no_more(service: Server, begun: bytes) -> None:
     chunked = b"chunked" in begun
