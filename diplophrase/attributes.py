@@ -10,12 +10,14 @@ import re
 from functools import lru_cache
 
 from diplophrase.codebook import FormulaAttribute, GradeAttribute
+from diplophrase.hyphens import plain_hyphens
 
 
 def read_attribute(
     attribute: GradeAttribute | FormulaAttribute, text: str, start: int, end: int
 ) -> str | list[str]:
     """Return the value of `attribute` for a label whose evidence is `text[start:end]`."""
+    text = plain_hyphens(text)
     if isinstance(attribute, GradeAttribute):
         return read_grade(attribute, text, start, end)
     return read_formula(attribute, text)

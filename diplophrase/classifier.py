@@ -19,6 +19,7 @@ from diplophrase.attributes import read_attribute
 from diplophrase.bundle import Bundle, load_bundle
 from diplophrase.codebook import FormulaAttribute, GradeAttribute
 from diplophrase.errors import BundleError, Detail, InvalidRequest
+from diplophrase.hyphens import plain_hyphens
 from diplophrase.lexicon import add_hits, build_lexicon
 from diplophrase.visible import HALF_CHARACTER, is_blank
 
@@ -368,7 +369,7 @@ def _whole_words(text: str, start: int, end: int) -> Evidence:
     near = start
     while near and not text[near - 1].isspace():  # no word reaches over a space
         near -= 1
-    for word in _WORD.finditer(text, near):
+    for word in _WORD.finditer(plain_hyphens(text), near):
         if word.start() < start < word.end():
             start = word.start()
         if word.end() >= end:

@@ -7,17 +7,11 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from diplophrase.client_answers import (
-    Answer,
-    ModelsResult,
-    PromoteResult,
-    bad_answer,
-    read_models,
-    read_promote,
-)
+from diplophrase.client_answers import Answer, read_as
 from diplophrase.client_calls import Call, plan_promote
+from diplophrase.client_results import ModelsResult, PromoteResult, read_models, read_promote
 
 
 class JobProgress(BaseModel):
@@ -63,10 +57,7 @@ def read_job(call: Call, answer: Answer) -> JobResult:
     Raises:
         ServiceError: `bad_answer`, if the answer cannot be read.
     """
-    try:
-        return JobResult.model_validate_json(answer.content)
-    except ValidationError:
-        raise bad_answer(call, answer) from None
+    return read_as(JobResult, call, answer)
 
 
 def read_jobs(call: Call, answer: Answer) -> list[JobResult]:
@@ -75,10 +66,7 @@ def read_jobs(call: Call, answer: Answer) -> list[JobResult]:
     Raises:
         ServiceError: `bad_answer`, if the answer cannot be read.
     """
-    try:
-        return _Jobs.model_validate_json(answer.content).jobs
-    except ValidationError:
-        raise bad_answer(call, answer) from None
+    return read_as(_Jobs, call, answer).jobs
 
 
 def plan_start(base_url: str, kind: str, options: dict[str, Any]) -> Call:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -16,6 +16,18 @@ from diplophrase.client_calls import Call
 from diplophrase.errors import InvalidRequest
 
 Item = Mapping[str, Any]  # an annotation as POST /v1/annotations takes it
+
+
+class Wanted(TypedDict, total=False):
+    """Which annotations are asked for; what is left out, or None, is as the service has it."""
+
+    label: str | None
+    annotator: str | None
+    since: datetime | None  # with its time zone
+    contains: str | None
+    conflicts: bool
+    cursor: str | None
+    limit: int  # annotations on the page; 100 unless given
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,7 @@ class LabelCalls(ABC):
         """Add all annotations or none; needs `api_key`.
 
         An attempt that is repeated counts once: without `idempotency_key` one is made. Give your
-        own to repeat a call from another process.
+        own to repeat a call from another process; the service knows a key for 24 hours.
 
         Raises:
             InvalidRequest: if there is none.
@@ -127,26 +139,14 @@ class LabelCalls(ABC):
         call = plan_retract(self._base_url, ids)
         return tuple(read_as(_Receipts, call, self._send(call)).annotations)
 
-    def annotations(
-        self,
-        *,
-        label: str | None = None,
-        annotator: str | None = None,
-        since: datetime | None = None,
-        contains: str | None = None,
-        conflicts: bool = False,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> AnnotationsPage:
+    def annotations(self, **wanted: Unpack[Wanted]) -> AnnotationsPage:
         """Return a page of the annotations that hold, oldest event first.
 
         Raises:
             InvalidRequest: if `since` has no time zone.
             ServiceError: if the request fails.
         """
-        call = plan_annotations(
-            self._base_url, label, annotator, since, contains, conflicts, cursor, limit
-        )
+        call = plan_annotations(self._base_url, **wanted)
         return read_page(call, self._send(call))
 
     def queue_texts(self, texts: Sequence[str]) -> QueuedResult:
@@ -188,21 +188,9 @@ class AsyncLabelCalls(ABC):
         call = plan_retract(self._base_url, ids)
         return tuple(read_as(_Receipts, call, await self._send(call)).annotations)
 
-    async def annotations(
-        self,
-        *,
-        label: str | None = None,
-        annotator: str | None = None,
-        since: datetime | None = None,
-        contains: str | None = None,
-        conflicts: bool = False,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> AnnotationsPage:
+    async def annotations(self, **wanted: Unpack[Wanted]) -> AnnotationsPage:
         """Return a page of annotations; see `Client.annotations`."""
-        call = plan_annotations(
-            self._base_url, label, annotator, since, contains, conflicts, cursor, limit
-        )
+        call = plan_annotations(self._base_url, **wanted)
         return read_page(call, await self._send(call))
 
     async def queue_texts(self, texts: Sequence[str]) -> QueuedResult:
@@ -230,28 +218,17 @@ def plan_retract(base_url: str, ids: Sequence[str]) -> Call:
     return Call("POST", f"{base_url}/v1/annotations/retract", {"ids": list(ids)})
 
 
-def plan_annotations(
-    base_url: str,
-    label: str | None,
-    annotator: str | None,
-    since: datetime | None,
-    contains: str | None,
-    conflicts: bool,
-    cursor: str | None,
-    limit: int,
-) -> Call:
-    """Return the call that finds annotations."""
+def plan_annotations(base_url: str, **wanted: Unpack[Wanted]) -> Call:
+    """Return the call that finds annotations.
+
+    Raises:
+        InvalidRequest: if `since` has no time zone.
+    """
+    since = wanted.get("since")
     if since is not None and since.tzinfo is None:
         raise InvalidRequest(f"since: found {since.isoformat()}; must have a time zone.")
-    asked = {
-        "label": label,
-        "annotator": annotator,
-        "since": since and since.isoformat(),
-        "contains": contains,
-        "conflicts": "true" if conflicts else None,
-        "cursor": cursor,
-        "limit": str(limit),
-    }
+    asked: dict[str, Any] = {**wanted, "since": since and since.isoformat()}
+    asked["conflicts"] = "true" if wanted.get("conflicts") else None
     query = urlencode({name: value for name, value in asked.items() if value is not None})
     return Call("GET", f"{base_url}/v1/annotations?{query}")
 

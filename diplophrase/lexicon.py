@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diplophrase.errors import InvalidData
+from diplophrase.hyphens import plain_hyphens
 
 _SILENCE = 0.2  # the part of a hit's weight that its absence has
 _SIEVE_BYTES = 64 << 20  # at most, for the automaton; it takes what it needs
@@ -92,7 +93,11 @@ class Lexicon:
         return self._unsieved | {self._owners[index] for index in hits or ()}
 
     def find(self, text: str) -> dict[str, Span]:
-        """Return the labels of `text`, each with the span of the phrase that earns it."""
+        """Return the labels of `text`, each with the span of the phrase that earns it.
+
+        Spans count in `text` as it is; whatever hyphen it has is read as the plain one.
+        """
+        text = plain_hyphens(text)
         worth = self._candidates(text)
         spans = {label: rule.find(text) for label, rule in self.rules.items() if label in worth}
         return {label: span for label, span in spans.items() if span is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -18,6 +19,7 @@ from serving.label_schemas import (
     AddedResponse,
     AnnotationsRequest,
     AnnotationsResponse,
+    EventsResponse,
     RetractedResponse,
     RetractRequest,
 )
@@ -44,12 +46,16 @@ def _true_or_false(value: object) -> object:
 Time = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 Flag = Annotated[bool, BeforeValidator(_true_or_false)]
 Text = Annotated[str, Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+Cursor = Annotated[
+    str | None, Query(pattern="^[0-9]{1,18}$", description="`next_cursor` of the page before")
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="rows on a page")]
 Key = Annotated[KeyRecord, Depends(require_key)]
-_IDEMPOTENCY = "a request that is sent again with the same key counts once"
+_IDEMPOTENCY = "a request that is sent again with the same key within 24 hours counts once"
 
 
 def add_annotations(api: APIRouter, settings: Settings, desk: Desk) -> None:
-    """Add the three calls."""
+    """Add the calls."""
     failures: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorResponse} for status in (401, 422, 429, 503)
     }
@@ -103,16 +109,27 @@ def add_annotations(api: APIRouter, settings: Settings, desk: Desk) -> None:
         conflicts: Annotated[
             Flag, Query(description="only texts that others label otherwise")
         ] = False,
-        cursor: Annotated[
-            str | None,
-            Query(pattern="^[0-9]{1,18}$", description="`next_cursor` of the page before"),
-        ] = None,
-        limit: Annotated[int, Query(ge=1, le=1000, description="annotations on a page")] = 100,
+        cursor: Cursor = None,
+        limit: Limit = 100,
     ) -> JSONResponse:
         """Give what holds now, oldest event first, page by page."""
         wanted = Filter(label, annotator, _since(since), contains)
         after = int(cursor or 0)
         return JSONResponse(await desk.ask(lambda: _find(desk, wanted, conflicts, after, limit)))
+
+    @api.get(
+        "/annotations/events",
+        response_model=EventsResponse,
+        summary="All that was ever said of a text",
+    )
+    async def history(
+        text: Annotated[str, Query(min_length=1, pattern=r"^[^\x00]+$")],
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> JSONResponse:
+        """Give the events of a text, the oldest first; one that is not known has none."""
+        after = int(cursor or 0)
+        return JSONResponse(await desk.ask(lambda: _history(desk, text, after, limit)))
 
 
 def _once(key: KeyRecord, given: str | None, body: object) -> Once | None:
@@ -186,6 +203,14 @@ def _find(desk: Desk, wanted: Filter, conflicts: bool, after: int, limit: int) -
     return {
         "annotations": [_stored(row, disputed.get(row.key, [])) for row in page],
         "next_cursor": str(page[-1].event) if len(rows) > limit else None,
+    }
+
+
+def _history(desk: Desk, text: str, after: int, limit: int) -> dict[str, Any]:
+    rows = desk.store.history(text, after=after, limit=limit + 1)
+    return {
+        "events": [asdict(row) for row in rows[:limit]],
+        "next_cursor": str(rows[limit - 1].event) if len(rows) > limit else None,
     }
 
 

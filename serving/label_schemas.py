@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -100,6 +100,32 @@ class AnnotationsResponse(BaseModel):
     """A page of annotations, oldest event first; `next_cursor` is null on the last one."""
 
     annotations: list[StoredOut]
+    next_cursor: str | None
+
+
+class EventOut(BaseModel):
+    """What happened once to a text: labelled, or a label taken back; by whom, when, from where.
+
+    `origin` is api or import, `key_id` the API key of the request, `model_version` the model whose
+    answer was corrected. Labels that were taken back are those that held until then.
+    """
+
+    event: int
+    kind: Literal["label", "retract"]
+    received: str
+    annotator: str
+    id: str
+    labels: list[str]
+    text: str
+    origin: str
+    key_id: str | None
+    model_version: str | None
+
+
+class EventsResponse(BaseModel):
+    """A page of the events of a text, the oldest first; `next_cursor` is null on the last one."""
+
+    events: list[EventOut]
     next_cursor: str | None
 
 

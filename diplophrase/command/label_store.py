@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ Format = Annotated[
     ),
 ]
 STORE_FILE = "store.db"
+MOST_EVENTS = 100_000  # of one text
 
 
 def chosen_settings(labels: Path | None) -> Settings:
@@ -184,6 +186,27 @@ def retract(
     with open_store(chosen_settings(labels)) as store:
         receipts = store.retract(ids, origin="import")
     typer.echo(f"{len(receipts)} annotation(s) taken back.", err=True)
+
+
+@labels_app.command()
+def history(
+    text: Annotated[str, typer.Argument(help="A text, as it was labelled.")],
+    labels: Labels = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, one an event.")] = False,
+) -> None:
+    """List all that was ever said of a text: who, when, which labels, and from where."""
+    with open_store(chosen_settings(labels)) as store:
+        found = store.history(text, limit=MOST_EVENTS)
+    for event in found:
+        if as_json:
+            typer.echo(json.dumps(asdict(event), ensure_ascii=False))
+            continue
+        said = ", ".join(event.labels) or "none"
+        by = f"key {event.key_id}" if event.key_id else event.origin
+        model = f", correcting {event.model_version}" if event.model_version else ""
+        verb = "took back" if event.kind == "retract" else "said"
+        typer.echo(f"{event.received} {event.annotator} {verb}: {said} ({event.id}, {by}{model})")
+    typer.echo(f"{len(found)} event(s).", err=True)
 
 
 @labels_app.command("labelstudio-config")

@@ -33,7 +33,14 @@ def check(labels: Labels = Path("labels"), seeds: Seeds = Path("seeds")) -> None
     for path in own_files(labels / "codebook.yaml"):
         typer.echo(f"{path.parent.name}/{path.name}: a label of your own, no fault")
     faults: list[InvalidData] = []
-    for path in sorted((labels / "annotations").glob("*.jsonl")):
+    files = sorted((labels / "annotations").glob("*.jsonl"))
+    if not files:
+        raise InvalidData(
+            f"{labels / 'annotations'} holds no annotations (*.jsonl): nothing was checked but the "
+            f"codebook, {len(codebook.labels)} labels. Name the folder that holds them with "
+            f"--labels."
+        )
+    for path in files:
         try:
             notes = check_annotations(path, codebook, record=path.name.startswith("pass_"))
             if path.name in _SEED_FILES:

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from diplophrase.errors import Detail, InvalidRequest
 from serving.store.tables import requests
+
+KEPT = timedelta(hours=24)  # so long a request that is sent again counts once
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,12 @@ def body_hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _oldest_kept() -> str:
+    return moment(datetime.now(UTC) - KEPT)
+
+
 def find_answer(connection: Connection, once: Once) -> list[Receipt] | None:
-    """Return the receipts of a request that was answered before, None if it is new.
+    """Return the receipts of a request that was answered in the last `KEPT`, None if it is new.
 
     Raises:
         InvalidRequest: if its key was used for another body.
@@ -56,6 +62,7 @@ def find_answer(connection: Connection, once: Once) -> list[Receipt] | None:
     query = select(requests.c.body_sha256, requests.c.answer).where(
         requests.c.key_id == once.key_id, requests.c.idempotency_key == once.key
     )
+    query = query.where(requests.c.created_at >= _oldest_kept())
     row = connection.execute(query).first()
     if row is None:
         return None
@@ -69,7 +76,8 @@ def find_answer(connection: Connection, once: Once) -> list[Receipt] | None:
 
 
 def keep_answer(connection: Connection, once: Once, receipts: Sequence[Receipt]) -> None:
-    """Keep what a request was answered, in the transaction that answers it."""
+    """Keep what a request was answered, in the transaction that answers it; forget the old ones."""
+    connection.execute(delete(requests).where(requests.c.created_at < _oldest_kept()))
     answer = [asdict(receipt) for receipt in receipts]
     connection.execute(
         insert(requests).values(

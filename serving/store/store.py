@@ -35,6 +35,26 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What happened once to a text: who gave it which labels, or took them back, and how.
+
+    `origin` is api or import, `key_id` the API key of a request, `model_version` the model whose
+    answer was corrected. Labels that were taken back are those that held until then.
+    """
+
+    event: int
+    kind: str  # label, or retract
+    received: str
+    annotator: str
+    id: str
+    labels: tuple[str, ...]
+    text: str
+    origin: str
+    key_id: str | None
+    model_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which annotations are wanted; None means any. `since` is ISO 8601 in UTC."""
 
@@ -156,6 +176,16 @@ class LabelStore:
                 if len(found) >= limit:
                     break
         return found[:limit]
+
+    def history(self, text: str, *, after: int = 0, limit: int = 100) -> list[Event]:
+        """Return up to `limit` events of a text after the event `after`, oldest first.
+
+        White space and Unicode's composed forms do not make another text.
+        """
+        query = select(events).where(events.c.text_key == text_key(text), events.c.id > after)
+        with self.database.reading() as connection:
+            rows = connection.execute(query.order_by(events.c.id).limit(limit)).all()
+        return [_event(row) for row in rows]
 
     def conflicts(
         self, references: References, keys: Sequence[str] | None = None
@@ -297,6 +327,21 @@ def _stored(row: Row[Any]) -> Stored:
         origin=row.origin,
         model_version=row.model_version,
         received=row.created_at,
+    )
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        event=row.id,
+        kind=row.kind,
+        received=row.created_at,
+        annotator=row.annotator,
+        id=row.annotation_id,
+        labels=tuple(row.label_set.split()),
+        text=row.text,
+        origin=row.origin,
+        key_id=row.key_id,
+        model_version=row.model_version,
     )
 
 

@@ -66,12 +66,15 @@ def printed(folder: Path, server: Server) -> list[tuple[str, str]]:
 
 
 def test_each_block_does_what_the_page_says(printed: list[tuple[str, str]], folder: Path) -> None:
-    imported, asked, conflicts, settled, exported, studio, review = printed
+    imported, asked, history, conflicts, settled, exported, studio, review = printed
     assert json.loads(imported[0]) == {"added": 3, "changed": 0, "unchanged": 0}
     assert '{"added": 3, "changed": 0, "unchanged": 0}' in PAGE
     added, found = asked[0].replace("}{", "}\n{").splitlines()
     assert [claim["by"] for claim in json.loads(added)["conflicts"][0]["claims"]] == ["ada", "bea"]
     assert [row["annotation"]["annotator"] for row in json.loads(found)["annotations"]] == ["ada"]
+    told, *listed = history[0].replace("}2", "}\n2").splitlines()
+    assert [event["annotator"] for event in json.loads(told)["events"]] == ["ada", "bea"]
+    assert [line.split()[1] for line in listed] == ["ada", "bea"]
     assert conflicts[0].splitlines()[0] == "The two trade ministers opened a new railway."
     assert settled[1].endswith("1 annotation(s) taken back.\n")
     digests = exported[0].split()

@@ -360,3 +360,27 @@ def test_what_is_added_over_http_is_in_the_store(client: TestClient, database_ur
     store = open_store(database_url)
     assert texts_of(store) == [plain(1)["text"]]
     store.database.close()
+
+
+def test_the_events_of_a_text_are_told_page_by_page(client: TestClient) -> None:
+    for annotator in ("ada", "bea", "cyd"):
+        assert add(client, draft(1, annotator))[0] == 200
+    add(client, draft(2))
+    query = {"text": draft(1)["text"], "limit": 2}
+    first = client.get("/v1/annotations/events", params=query).json()
+    assert [row["annotator"] for row in first["events"]] == ["ada", "bea"]
+    assert (first["events"][0]["kind"], first["events"][0]["labels"]) == (
+        "label",
+        ["economic_cooperation"],
+    )
+    assert first["events"][0]["key_id"]
+    query["cursor"] = first["next_cursor"]
+    second = client.get("/v1/annotations/events", params=query).json()
+    assert [row["annotator"] for row in second["events"]] == ["cyd"]
+    assert second["next_cursor"] is None
+    for text in ("", "a\0b"):
+        answer = client.get("/v1/annotations/events", params={"text": text})
+        assert (answer.status_code, answer.json()["error"]["details"][0]["field"]) == (
+            422,
+            "query.text",
+        )

@@ -223,3 +223,23 @@ def test_archives_that_cannot_be_read_are_refused(
     assert code == 3
     assert re.search(message, err), err
     assert run(monkeypatch, capfd, "review")[1] == ""
+
+
+def test_the_history_of_a_text_is_listed(
+    labels: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(f"sqlite:///{labels / 'store.db'}")
+    [receipt] = store.add(
+        entries(draft(1, model_version="m1")), origin="api", key_id="0123456789abcdef"
+    )
+    store.retract([receipt.id], origin="import")
+    store.database.close()
+    code, out, err = run(monkeypatch, capfd, "history", draft(1)["text"])
+    assert (code, err) == (0, "2 event(s).\n")
+    said, taken = (line.partition(" ")[2] for line in out.splitlines())
+    assert said == (
+        f"ada said: economic_cooperation ({receipt.id}, key 0123456789abcdef, correcting m1)"
+    )
+    assert taken == f"ada took back: economic_cooperation ({receipt.id}, import)"
+    _, out, _ = run(monkeypatch, capfd, "history", draft(1)["text"], "--json")
+    assert [json.loads(line)["event"] for line in out.splitlines()] == [1, 2]

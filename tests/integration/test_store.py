@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from diplophrase.errors import DiplophraseError, InvalidRequest, SettingsError
 from serving.store.conflicts import Claim
 from serving.store.database import Database, parse_url
-from serving.store.once import Once
+from serving.store.once import KEPT, Once, moment
 from serving.store.store import Filter, LabelStore
-from serving.store.tables import events
+from serving.store.tables import events, requests
 from tests.integration.store_fixtures import draft, entries, open_store, plain, texts_of
 
 
@@ -198,3 +199,45 @@ def test_the_same_database_may_be_open_twice(database_url: str) -> None:
     for store in (one, two):
         assert len(store.all()) == 2
         store.database.close()
+
+
+def test_a_key_is_forgotten_after_a_day(store: LabelStore) -> None:
+    once, other = (Once("0123456789abcdef", key, "a" * 64) for key in ("form-7", "form-8"))
+    first = store.add(entries(draft(1)), origin="api", once=once)
+    store.add(entries(draft(2)), origin="api", once=other)
+    ages = {"form-7": KEPT + timedelta(seconds=1), "form-8": KEPT - timedelta(minutes=1)}
+    with store.database.writing() as connection:
+        for key, age in ages.items():
+            row = update(requests).where(requests.c.idempotency_key == key)
+            connection.execute(row.values(created_at=moment(datetime.now(UTC) - age)))
+    assert [
+        receipt.event for receipt in store.add(entries(draft(2)), origin="api", once=other)
+    ] == [2]
+    anew = Once("0123456789abcdef", "form-7", "b" * 64)
+    [again] = store.add(entries(draft(1)), origin="api", once=anew)
+    assert (again.state, again.event) == ("changed", 3)
+    assert first[0].event == 1
+    with store.database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(requests)).scalar_one() == 2
+
+
+def test_the_history_of_a_text_is_all_that_was_said_of_it(store: LabelStore) -> None:
+    key = "0123456789abcdef"
+    [one] = store.add(entries(draft(1, model_version="m1")), origin="api", key_id=key)
+    store.add(entries(draft(2)), origin="import")
+    store.add(entries(plain(1, "bea")), origin="import")
+    store.retract([one.id], origin="api", key_id=key)
+    found = store.history(f"  {draft(1)['text']} ")
+    assert [
+        (each.event, each.kind, each.annotator, each.labels, each.origin, each.key_id)
+        for each in found
+    ] == [
+        (1, "label", "ada", ("economic_cooperation",), "api", key),
+        (3, "label", "bea", (), "import", None),
+        (4, "retract", "ada", ("economic_cooperation",), "api", key),
+    ]
+    assert [each.model_version for each in found] == ["m1", None, None]
+    assert found[0].id == found[2].id == one.id
+    assert found[0].received <= found[1].received <= found[2].received
+    assert [each.event for each in store.history(draft(1)["text"], after=1, limit=1)] == [3]
+    assert store.history("never seen") == []

@@ -47,7 +47,7 @@ def upgrade(url: str, revision: str) -> None:
 
 
 def test_there_is_one_line_of_revisions() -> None:
-    assert (NEWEST, FORMER) == ("0002", ["0001"])
+    assert (NEWEST, FORMER) == ("0003", ["0002", "0001"])
 
 
 @pytest.mark.parametrize("revision", FORMER)

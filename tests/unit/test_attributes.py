@@ -155,3 +155,17 @@ def test_the_words_of_a_grade_come_from_the_codebook() -> None:
     assert read_grade(TIER, "A golden pact and a strategic partnership.", 0, 1) == (
         "strategic partnership"
     )
+
+
+@pytest.mark.parametrize("hyphen", "-\u2010\u2011\u2012\u2212\ufe63\uff0d")
+def test_whatever_looks_like_a_hyphen_is_one(hyphen: str) -> None:
+    text = f"They form an all{hyphen}weather strategic co{hyphen}operative partnership."
+    start, end = text.index("all"), len(text) - 1
+    assert read_attribute(TIER, text, start, end) == "all-weather strategic cooperative partnership"
+    said = f"Both abide by the one{hyphen}China principle."
+    assert read_attribute(FORMULA, said, 0, len(said)) == ["principle"]
+
+
+def test_a_dash_parts_words() -> None:
+    text = "They form an all–weather strategic partnership."
+    assert read_attribute(TIER, text, 0, len(text)) == "strategic partnership"

@@ -215,3 +215,8 @@ def test_a_result_in_json_leaves_out_what_was_not_asked() -> None:
     }
     assert result.to_dict() == plain
     assert result.to_dict(scores=True) == plain | {"scores": {"ties": 0.9}}
+
+
+def test_a_non_breaking_hyphen_joins_a_word() -> None:
+    text = "an all\u2011weather partnership"
+    assert _whole_words(text, 7, 26) == Evidence(3, 26, text[3:])

@@ -26,11 +26,10 @@ from diplophrase.client import (
     Retry,
     SentenceResult,
     ServiceError,
-    loss_of,
-    phase_timeouts,
 )
 from diplophrase.client_answers import Answer, Lost, failure_of, retry_after_s
 from diplophrase.client_calls import Call, delay_before_retry, plan_classify
+from diplophrase.client_network import loss_of, phase_timeouts
 from diplophrase.errors import InvalidRequest, MissingExtra, SettingsError
 
 
@@ -227,7 +226,8 @@ def test_errors_travel_between_processes() -> None:
 
 
 def test_without_httpx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "diplophrase.client")
+    for name in ("client", "client_async", "client_network", "client_sync"):
+        monkeypatch.delitem(sys.modules, f"diplophrase.{name}")
     monkeypatch.setitem(sys.modules, "httpx", None)
     message = r"diplophrase.client needs the package httpx.*pip install 'diplophrase\[client\]'"
     with pytest.raises(MissingExtra, match=message):

@@ -292,3 +292,14 @@ def test_a_folder_without_codebook(
         f"error: {tmp_path / 'codebook.yaml'} is not there. "
         "Run in a clone, or name the folder that holds it with --labels.\n"
     )
+
+
+def test_a_folder_without_annotations_is_no_success(
+    labels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, "labels", "check", "--labels", labels) == 3
+    assert capsys.readouterr() == (
+        "",
+        f"error: {labels / 'annotations'} holds no annotations (*.jsonl): nothing was checked but "
+        "the codebook, 3 labels. Name the folder that holds them with --labels.\n",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import InvalidData
+from diplophrase.hyphens import plain_hyphens
 from diplophrase.lexicon import Lexicon, LexiconEntry, add_hits, build_lexicon, load_lexicon
 from training.baselines import rule_decisions
 
@@ -159,3 +161,19 @@ def test_hits_move_logits_apart():
     hits = np.array([[False, True], [False, False]])
     assert add_hits(logits, hits, 2.5) == pytest.approx(np.array([[0.0, 1.5], [1.0, -0.5]]))
     assert add_hits(logits, hits, 0.0).tolist() == logits.tolist()
+
+
+@pytest.mark.parametrize("hyphen", "\u2010\u2011\u2012\u2212\ufe63\uff0d")
+def test_hyphens_of_all_kinds_are_read_as_one_and_spans_stay(hyphen: str) -> None:
+    lexicon = build_lexicon({"ties": LexiconEntry(match=(r"\ball-weather (?:ties|partners)\b",))})
+    text = f"“Our” all{hyphen}weather ties"
+    assert lexicon.find(text) == {"ties": (6, len(text))}
+    assert text[6:].startswith(f"all{hyphen}weather")
+
+
+def test_our_own_sentences_have_no_such_hyphens() -> None:
+    for folder, kind in (("seeds", "*.txt"), ("labels/annotations", "*.jsonl")):
+        for path in (ROOT / folder).glob(kind):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                text = json.loads(line)["text"] if kind == "*.jsonl" else line
+                assert plain_hyphens(text) == text

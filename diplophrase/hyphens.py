@@ -1,0 +1,12 @@
+"""Hyphens that only look like one, such as the non-breaking hyphen, read as the plain one."""
+
+from __future__ import annotations
+
+# hyphen, non-breaking hyphen, figure dash, minus, small and full-width hyphen-minus; en and em
+# dashes are not among them, as they part words
+_LIKE_HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2212\ufe63\uff0d", "-"))
+
+
+def plain_hyphens(text: str) -> str:
+    """Return `text` with plain hyphens; every character keeps its place."""
+    return text if text.isascii() else text.translate(_LIKE_HYPHENS)
