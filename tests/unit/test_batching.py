@@ -14,8 +14,9 @@ from serving.batching import FairQueue, collect_batch
         ([900], 16, 512, [0]),  # one long text runs, over the bound or not
         ([10, 10, 10], 2, 512, [0, 1]),
         ([10, 100, 11, 12], 16, 40, [0, 2, 3]),  # the nearest in length join
-        ([100, 10, 10], 16, 200, [0, 1]),  # 3 x 100 padded tokens would be too many
-        ([10, 300, 20], 16, 512, [0, 2]),
+        ([100, 99, 98], 16, 200, [0, 1]),  # 3 x 100 padded tokens would be too many
+        ([10, 300, 20], 16, 512, [0]),  # 2 x 20 padded tokens for 30 would be too many
+        ([20, 18, 17, 25], 16, 512, [0, 1, 2]),
     ],
 )
 def test_collect_batch(
