@@ -67,12 +67,13 @@ def test_figures_count_by_kind():
     }
 
 
-def test_every_text_is_scored_by_a_bundle_that_did_not_see_it(trained):
+@pytest.mark.parametrize("extra", [2, 0])
+def test_every_text_is_scored_by_a_bundle_that_did_not_see_it(trained, extra: int):
     seeds = [note.text for note in trained.notes]
     folds = np.arange(len(seeds)) % 2
     foreign = [ForeignText(kind, f"{word} {word} 7") for kind in "ab" for word in ("oil", "tea")]
     network = trained.candidate.int8
-    measured = measure([network, network], folds, seeds, seeds[:2], foreign)
+    measured = measure([network, network], folds, seeds, seeds[:extra], foreign)
     assert (measured.own.shape, measured.foreign.shape) == ((len(seeds),), (4,))
     assert measured.kinds == ("a", "a", "b", "b")
     assert ((measured.own > 0) & (measured.own < 1)).all()
