@@ -44,7 +44,7 @@ class FastConfig:
     """Everything that decides a fast run beside its data and the parent."""
 
     seed: int = 7
-    epochs: int = 8
+    epochs: int = 4
     threads: int = 2
 
 
