@@ -1,8 +1,9 @@
 """A bundle: one version of the model as a folder on disk that is never edited.
 
 `model.onnx`, `tokenizer.json`, `config.json`, `metrics.json`, `README.md` (the model card), its
-plots (`*.svg`), `predictions.jsonl` (what was answered out of fold) and `manifest.json`, which
-holds the sha256 of every other file. `models/CURRENT` names the version that answers.
+plots (`*.svg`), `predictions.jsonl` (what was answered out of fold), in a fast version
+`control.jsonl` (what its control answered) and `manifest.json`, which holds the sha256 of every
+other file. `models/CURRENT` names the version that answers.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ VERSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # a folder name
 MANIFEST = "manifest.json"
 FILES = ("model.onnx", "tokenizer.json", "config.json", "metrics.json", "README.md")
 PREDICTIONS = "predictions.jsonl"
+CONTROL = "control.jsonl"
 PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)  # the operating points of a bundle
 
 
@@ -248,7 +250,7 @@ def save_bundle(models: str | Path, staged: str | Path, manifest: dict[str, Any]
 def _enclosures(staged: Path) -> list[str]:
     """Return what a bundle may hold beside its files: plots, and answers out of fold."""
     found = sorted(path.name for path in staged.glob("*.svg"))
-    return [*found, PREDICTIONS] if (staged / PREDICTIONS).is_file() else found
+    return [*found, *(name for name in (PREDICTIONS, CONTROL) if (staged / name).is_file())]
 
 
 def _rename(scratch: Path, target: Path) -> None:

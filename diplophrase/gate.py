@@ -56,7 +56,7 @@ class Decision:
 
 def judge(comparison: Comparison) -> tuple[Detail, ...]:
     """Return why version B of a comparison fails; nothing if it passes."""
-    faults = list(_judge_figures(comparison.unseen, ""))
+    faults = list(_judge_figures(comparison.unseen, "")) if comparison.unseen else []
     if comparison.test is not None:
         faults += _judge_figures(comparison.test.figures, f" on {comparison.test.data}")
     speed = comparison.speed
@@ -241,7 +241,9 @@ def roll_back(models: str | Path, *, by: str, to: str | None = None) -> Promotio
 
 def summarise(comparison: Comparison) -> dict[str, Any]:
     """Return the main figures of a comparison, as the log keeps them."""
-    figures: dict[str, Any] = {"unseen": _main(comparison.unseen)}
+    figures: dict[str, Any] = {"basis": comparison.basis}
+    if comparison.unseen is not None:
+        figures["unseen"] = _main(comparison.unseen)
     if comparison.test is not None:
         figures["test"] = {"data": comparison.test.data, **_main(comparison.test.figures)}
     return {**figures, "speed_ratio": comparison.speed.ratio}

@@ -34,17 +34,19 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def read_predictions(bundle: Bundle) -> dict[str, Prediction]:
+def read_predictions(bundle: Bundle, name: str = PREDICTIONS) -> dict[str, Prediction]:
     """Return the out-of-fold answers of a version by the sentence's id, in the file's order.
+
+    `name` is `control.jsonl` for those of a fast version's control.
 
     Raises:
         DiplophraseError: `not_comparable` if the version was not measured out of fold.
         BundleError: if the file is not what a run writes; the message names the line.
     """
-    path = bundle.path / PREDICTIONS
+    path = bundle.path / name
     if not path.is_file():
         raise DiplophraseError(
-            f"{bundle.version} holds no answers out of fold ({PREDICTIONS}): it was trained with "
+            f"{bundle.version} holds no answers out of fold ({name}): it was trained with "
             f"--folds 0, or by a program older than this one. Train it again: diplophrase train",
             kind="not_comparable",
         )

@@ -4,7 +4,8 @@ Platt scaling (Platt 1999) per label, drawn towards the scaling shared by all la
 label with a handful of positives cannot carry two parameters of its own. A label is given where
 the network itself leans to it: the threshold is the calibrated score of logit 0. Thresholds
 picked for F1 were tried and lost three points of macro-F1 out of fold: a label's positives come
-in events, and what is best for some events is not for the others.
+in events, and what is best for some events is not for the others. A label of a user's own is the
+exception: see `fit`.
 """
 
 from __future__ import annotations
@@ -53,10 +54,13 @@ def fit(
     logits: npt.NDArray[np.floating],
     targets: npt.NDArray[np.floating],
     usable: npt.NDArray[np.bool_] | None = None,
+    scarce: npt.NDArray[np.bool_] | None = None,
 ) -> Fitted:
     """Fit calibration and thresholds on out-of-fold logits [N, L] and targets [N, L].
 
-    Only the cells that are `usable` [N, L] count; without it, all do.
+    Only the cells that are `usable` [N, L] count; without it, all do. A label that is `scarce` [L],
+    learnt from some dozen among thousands, is given from a score of a half on, if that is lower:
+    the network leans away from it.
     """
     wide, truth = logits.astype(np.float64), targets.astype(np.float64)
     usable = np.ones(wide.shape, dtype=bool) if usable is None else usable
@@ -66,6 +70,8 @@ def fit(
     calibrations = tuple(Calibration(slope=round(a, 6), intercept=round(b, 6)) for a, b in scalings)
     intercepts = np.array([calibration.intercept for calibration in calibrations])
     thresholds = np.round(_sigmoid(intercepts), 6)
+    if scarce is not None:
+        thresholds[scarce] = np.minimum(thresholds[scarce], 0.5)
     slopes = np.array([calibration.slope for calibration in calibrations])
     scores = _sigmoid(slopes * wide + intercepts)
     points = tuple(find_points(scores[row, k], truth[row, k]) for k, row in enumerate(rows))

@@ -209,11 +209,11 @@ def _fast(metrics: dict[str, Any]) -> str:
     return f"""## A fast version
 
 Made from `{parent}`: its encoder is frozen and only the heads were trained. That encoder has seen
-the seeds, those of each fold included, so **the figures below flatter**. Compare them with those
-of another fast version of the same parent, or measure both on sentences that neither has seen
-(`diplophrase evaluate`), never with the figures of a full training. What tells texts from outside
-the domain is the parent's; it takes {metrics["added_out_of_domain"]} of the
-{metrics["data"]["added"]} added sentences for such, which a full training would mend."""
+the seeds, those of each fold included, so **the figures below flatter**, and do not compare with
+the figures of a full training. `diplophrase models compare` holds this version against others on
+the same encoder; against all others, a test file of sentences that neither has seen (`--data`).
+What tells texts from outside the domain is the parent's; it takes {metrics["added_out_of_domain"]}
+of the {metrics["data"]["added"]} added sentences for such, which a full training would mend."""
 
 
 def _added(added: dict[str, Any] | None, seeds: dict[str, Any] | None) -> str:

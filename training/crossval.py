@@ -55,8 +55,9 @@ def fit_out_of_fold(outs: Sequence[OutOfFold], codebook: Codebook) -> tuple[list
     notes = [annotation for out in outs for annotation in out.annotations]
     targets, usable = label_targets(notes, codebook.ids), _usable_cells(notes, codebook)
     others = [folds != fold for fold in range(int(folds.max()) + 1)]
-    fitted = [calibration.fit(logits[row], targets[row], usable[row]) for row in others]
-    return fitted, calibration.fit(logits, targets, usable)
+    own = np.array([label in codebook.own for label in codebook.ids])
+    fitted = [calibration.fit(logits[row], targets[row], usable[row], own) for row in others]
+    return fitted, calibration.fit(logits, targets, usable, own)
 
 
 def _usable_cells(notes: Sequence[Annotation], codebook: Codebook) -> npt.NDArray[np.bool_]:

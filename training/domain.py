@@ -122,11 +122,11 @@ def measure(
     own_scores, foreign_scores = np.zeros(len(seeds)), np.zeros(len(foreign))
     for fold, network in enumerate(networks):
         classifier = Classifier.load(network, runners=2)
-        own, more = embed(classifier, seeds), embed(classifier, extra)
+        own = embed(classifier, [*seeds, *extra])
         strange = embed(classifier, [row.text for row in foreign])
         held, hidden = folds == fold, kinds == fold
-        known = np.concatenate([own[~held], more])
-        asked = np.concatenate([own[held], strange[hidden]])
+        known = np.concatenate([own[: len(seeds)][~held], own[len(seeds) :]])
+        asked = np.concatenate([own[: len(seeds)][held], strange[hidden]])
         scores = score_foreign(known, strange[~hidden], asked)
         own_scores[held], foreign_scores[hidden] = np.split(scores, [int(held.sum())])
     return Measured(own_scores, foreign_scores, tuple(row.kind for row in foreign))

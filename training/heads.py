@@ -24,6 +24,7 @@ from training.finetune import Step
 from training.states import States
 
 _PADDING = -1e4
+_ENDS = 2  # the part of the rows that finds the ends of evidence
 _START = 0.4  # of a label's rows, against 0.4 of a random start
 _RATE = 1e-2
 _WEIGHT_DECAY = 0.01
@@ -40,6 +41,14 @@ class HeadOutput(NamedTuple):
     logits: Tensor  # [B, K, L]
     attention: Tensor  # [B, K, L, T], a token's log-odds of being evidence for the label
     evidence: Tensor  # [B, K, 2, L, T], how much a token looks like its first, its last
+    speaker: Tensor  # [B, K, S]
+
+
+class Scored(NamedTuple):
+    """The same without evidence."""
+
+    logits: Tensor  # [B, K, L]
+    attention: Tensor  # [B, K, L, T]
     speaker: Tensor  # [B, K, S]
 
 
@@ -62,15 +71,44 @@ class Heads(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> HeadOutput:
         """Score states [B, T, H]; `mask` [B, T] is 1 on tokens and 0 on padding."""
-        count = self.label_count
-        mapped = nn.functional.linear(states, self.weight.flatten(0, 1), self.bias.flatten())
-        mapped = mapped.reshape(*states.shape[:2], *self.bias.shape).permute(0, 2, 3, 1)
-        attention, values, ends, look, voices = torch.split(mapped, self.parts, dim=2)
+        weight, bias = (torch.split(rows, self.parts, dim=1)[_ENDS] for rows in self._both())
+        ends = nn.functional.linear(states, weight.flatten(0, 1), bias.flatten())
+        ends = ends.reshape(*states.shape[:2], len(weight), 2, self.label_count)
+        scored = self.score(states, mask)
+        return HeadOutput(
+            scored.logits, scored.attention, ends.permute(0, 2, 3, 4, 1), scored.speaker
+        )
+
+    def _both(self) -> tuple[Tensor, Tensor]:
+        return self.weight, self.bias
+
+    def score(self, states: Tensor, mask: Tensor) -> Scored:
+        """Return all but the ends of evidence, which are half of the rows."""
+        weight, bias = (torch.cat(self._without_ends(part), 1) for part in self._both())
+        mapped = nn.functional.linear(states, weight.flatten(0, 1), bias.flatten())
+        mapped = mapped.reshape(*states.shape[:2], *bias.shape).permute(0, 2, 3, 1)
+        sizes = [size for place, size in enumerate(self.parts) if place != _ENDS]
+        attention, values, look, voices = torch.split(mapped, sizes, dim=2)
         padding = ((1.0 - mask) * _PADDING)[:, None, None]
         logits = (torch.softmax(attention + padding, dim=-1) * values).sum(-1)
         speaker = (torch.softmax(look + padding, dim=-1) * voices).sum(-1)
-        ends = ends.reshape(*ends.shape[:2], 2, count, -1)
-        return HeadOutput(logits, attention, ends, speaker)
+        return Scored(logits, attention, speaker)
+
+    def _without_ends(self, rows: Tensor) -> list[Tensor]:
+        parts = torch.split(rows, self.parts, dim=1)
+        return [part for place, part in enumerate(parts) if place != _ENDS]
+
+    def find_ends(self, states: Tensor, labels: Tensor) -> Tensor:
+        """Return ends [M, K, 2, T] of the label `labels[m]` [M] in the states [M, T, H]."""
+        weight, bias = (torch.split(rows, self.parts, dim=1)[_ENDS] for rows in self._both())
+        sets, count = len(weight), self.label_count
+        chosen = nn.functional.one_hot(
+            labels, count
+        ).float()  # an index's gradient varies by chance
+        weight = torch.einsum("ml,kslh->ksmh", chosen, weight.reshape(sets, 2, count, -1))
+        bias = torch.einsum("ml,ksl->mks", chosen, bias.reshape(sets, 2, count))
+        found: Tensor = torch.einsum("mth,ksmh->mkst", states, weight) + bias.unsqueeze(-1)
+        return found
 
     def one(self, number: int) -> Heads:
         """Return one of the sets alone."""
@@ -137,7 +175,9 @@ def train_heads(heads: Heads, lesson: Lesson, *, epochs: int, seed: int) -> Iter
         for rows in _shuffle(lesson.states.lengths, generator):
             batch = _gather(lesson, rows)
             kept = (torch.rand(len(rows), 1, batch.states.shape[2]) >= _DROPOUT) / (1.0 - _DROPOUT)
-            loss = _loss(heads(batch.states * kept, batch.mask), batch)
+            states = batch.states * kept
+            ends = heads.find_ends(states[batch.cells[:, 0]], batch.cells[:, 1])
+            loss = _loss(heads.score(states, batch.mask), ends, batch)
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * min(
                     (number + 1) / (_WARMUP * steps + 1), (steps - number) / (steps * (1 - _WARMUP))
@@ -196,8 +236,11 @@ def pad_states(states: States, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Ten
     return padded, mask
 
 
-def _loss(output: HeadOutput, batch: _Batch) -> Tensor:
-    """Return the loss of all sets, per text; texts that a set must not see cost it nothing."""
+def _loss(output: Scored, ends: Tensor, batch: _Batch) -> Tensor:
+    """Return the loss of all sets, per text; texts that a set must not see cost it nothing.
+
+    `ends` [M, K, 2, T] are those of the spans of the batch.
+    """
     size = len(batch.targets)
     cells = batch.seen.unsqueeze(2) * batch.known.unsqueeze(1)  # [B, K, L]
     labels = nn.functional.binary_cross_entropy_with_logits(
@@ -206,15 +249,11 @@ def _loss(output: HeadOutput, batch: _Batch) -> Tensor:
         weight=cells,
         reduction="sum",
     )
-    tokens = nn.functional.binary_cross_entropy_with_logits(
-        output.attention,
-        batch.evidence.unsqueeze(1).expand_as(output.attention),
-        reduction="none",
-    )
     share = batch.mask / batch.mask.sum(1, keepdim=True)  # a long text weighs as much as a short
-    attention = ((tokens * share[:, None, None]).sum(-1) * cells).sum()
-    text, label = batch.cells.unbind(1)
-    ends = output.evidence[text, :, :, label]  # [M, K, 2, T]
+    tokens = nn.functional.softplus(output.attention) @ share[:, None, :, None]
+    marked = output.attention * (batch.evidence * share.unsqueeze(1)).unsqueeze(1)
+    attention = ((tokens.squeeze(-1) - marked.sum(-1)) * cells).sum()
+    text = batch.cells[:, 0]
     ends = ends + ((1.0 - batch.mask[text]) * _PADDING)[:, None, None]
     wanted = batch.ends[:, None, :, None].expand(*ends.shape[:3], 1)
     found = torch.log_softmax(ends, dim=-1).gather(-1, wanted).squeeze(-1).sum(-1)  # [M, K]

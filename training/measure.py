@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from diplophrase.codebook import Codebook
 from diplophrase.lexicon import load_lexicon
 from training import domain
 from training.added import AddedFolds, assign_added
@@ -167,6 +168,14 @@ def measure_answers(
         metrics["added"] = reports[1]
     predictions = list_predictions(outs[0], decisions[0], codebook, split.events)
     return Measured(fitted, metrics, predictions)
+
+
+def predict_out_of_fold(
+    out: OutOfFold, codebook: Codebook, events: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the answers to the seeds alone as `predictions.jsonl` has them."""
+    by_fold, _ = fit_out_of_fold([out], codebook)
+    return list_predictions(out, decide_out_of_fold(out, codebook, by_fold), codebook, events)
 
 
 def _reliability(decided: CrossValidated, bins: int = 10) -> list[dict[str, float]]:

@@ -22,6 +22,7 @@ from diplophrase.classifier import Classifier
 from diplophrase.codebook import load_codebook
 from diplophrase.errors import TrainingError
 from diplophrase.lexicon import read_entries
+from diplophrase.predictions import hash_text
 from training.agreement import measure_agreement
 from training.base import find_base
 from training.baselines import embed as embed_texts
@@ -31,7 +32,7 @@ from training.dataset import label_targets
 from training.domain import embed, fit_domain
 from training.finetune import TrainConfig
 from training.fit import Candidate, Recipe, draft_bundle
-from training.measure import Measured, Plan, cross_validate
+from training.measure import Plan, cross_validate
 from training.naming import name_labels
 from training.plots import draw_plots
 from training.pool import Progress, Training, fit_all
@@ -103,7 +104,7 @@ def train(
     with tempfile.TemporaryDirectory() as scratch:
         enclosed = draw_plots(Path(scratch), metrics)
         if measured:
-            enclosed.append(write_predictions(Path(scratch), measured))
+            enclosed.append(write_predictions(Path(scratch) / PREDICTIONS, measured.predictions))
         network = Path(scratch) / "model.onnx"
         name_labels(candidate.int8 / "model.onnx", network, data.codebook.ids)
         path = draft_bundle(
@@ -131,10 +132,9 @@ def _fit_domain(data: Data, candidate: Candidate, held_out: npt.NDArray[np.float
     return fit_domain(own, foreign, held_out)
 
 
-def write_predictions(folder: Path, measured: Measured) -> Path:
-    """Write what was answered out of fold into `folder`; return the path."""
-    path = folder / PREDICTIONS
-    lines = (json.dumps(row, ensure_ascii=False) for row in measured.predictions)
+def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> Path:
+    """Write what was answered out of fold to `path`; return it."""
+    lines = (json.dumps(row, ensure_ascii=False) for row in predictions)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
@@ -147,8 +147,9 @@ def describe_data(data: Data, digest: str) -> dict[str, Any]:
         "hash": digest,
         "codebook": {"version": data.codebook.version, "hash": data.codebook.hash},
         "seeds": len(data.seeds),
-        "authored": sum(note.provenance == "authored" for note in data.extra),
-        "added": sum(note.provenance == "added" for note in data.extra),
+        "authored": len(data.authored),
+        "added": len(data.added),
+        "added_texts": [hash_text(note.text) for note in data.added],
         "support": {
             label: {"seeds": int(targets[:, k].sum()), "extra": int(extra[:, k].sum())}
             for k, label in enumerate(data.codebook.ids)

@@ -11,13 +11,22 @@ from diplophrase.compare import Comparison
 from diplophrase.errors import Detail
 from diplophrase.figures import Difference, Paired
 
+_BASES = {
+    "heads": "Both rest on one encoder, which has seen these sentences: all figures here flatter, "
+    "and their difference tells what the training of the heads brought. A full version is stood "
+    "in for by heads trained afresh on its encoder, from what it had learnt.",
+    "test": "The two rest on different encoders, one under heads trained alone: only the test "
+    "file tells.",
+}
+
 
 def print_comparison(comparison: Comparison, faults: Sequence[Detail]) -> None:
     """Print the tables, the verdict and its reasons on stdout."""
     console = Console()
-    unseen = comparison.unseen
-    title = f"{unseen.sentences} sentences that both answered unseen, in {unseen.units} units"
-    console.print(_table(unseen, comparison, f"{title} ({comparison.by})"))
+    if comparison.unseen is not None:
+        console.print(_table(comparison.unseen, comparison, _title(comparison.unseen, comparison)))
+    if comparison.basis != "network":
+        console.print(_BASES[comparison.basis])
     if comparison.relabelled:
         console.print(f"{comparison.relabelled} hand labels differ; those of B are taken.")
     if comparison.test is not None:
@@ -26,10 +35,12 @@ def print_comparison(comparison: Comparison, faults: Sequence[Detail]) -> None:
             _table(figures, comparison, f"{comparison.test.data}: {figures.sentences} sentences")
         )
     for row in comparison.only_one:
-        console.print(
-            f"Only {row.version} knows {row.label}: recall {_percent(row.recall)}, "
-            f"F1 {_percent(row.f1)} on {row.support} sentences."
+        found = (
+            f"recall {_percent(row.recall)}, F1 {_percent(row.f1)} on {row.support} sentences."
+            if row.support
+            else f"these sentences do not tell of it; see diplophrase models show {row.version}"
         )
+        console.print(f"Only {row.version} knows {row.label}: {found}")
     speed = comparison.speed
     console.print(
         f"Speed: A {speed.a_per_s:g}, B {speed.b_per_s:g} sentences a second; B answers "
@@ -38,6 +49,12 @@ def print_comparison(comparison: Comparison, faults: Sequence[Detail]) -> None:
     console.print(f"Verdict: {'fail' if faults else 'pass'}", style="bold")
     for fault in faults:
         console.print(f"  {fault.field}: {fault.found}; {fault.rule}", highlight=False)
+
+
+def _title(unseen: Paired, comparison: Comparison) -> str:
+    whose = "both" if comparison.basis == "network" else "the heads of both"
+    count, units = unseen.sentences, unseen.units
+    return f"{count} sentences that {whose} answered unseen, in {units} units ({comparison.by})"
 
 
 def _table(figures: Paired, comparison: Comparison, title: str) -> Table:

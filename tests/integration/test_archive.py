@@ -268,7 +268,7 @@ def test_no_input_is_ever_overwritten(archive: Path, tmp_path: Path) -> None:
     before = archive.read_bytes()
     with pytest.raises(InvalidRequest, match="is an input and would be written, too"):
         score(archive, archive, restart=True)
-    with pytest.raises(InvalidRequest, match="are both"):
+    with pytest.raises(InvalidRequest, match="is also a file"):
         score(archive, tmp_path / "o.csv", documents=True, summary=tmp_path / "o.csv")
     assert archive.read_bytes() == before
 

@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 
 from diplophrase.annotations import read_annotations
+from diplophrase.bundle import CONTROL
 from diplophrase.classifier import Classifier
+from diplophrase.origin import read_origin
+from diplophrase.own_labels import add_label
+from diplophrase.promotions import read_promotions
+from tests.e2e.test_jobs import small_labels
 from tests.integration.conftest import ROOT
 from tests.integration.test_docs import place, run_page  # noqa: F401
+from tests.unit.training_fixtures import write_base
+from training.data import Paths
+from training.finetune import TrainConfig
+from training.run import train
 
 ANNOTATIONS = ROOT / "labels" / "annotations"
 
@@ -40,6 +49,12 @@ def test_the_page_on_own_labels(clone: Path) -> None:
     for printed, shown in run_page("own-labels.md", clone):
         assert printed == shown
     version = clone / "models" / "with-climate"
+    assert [
+        (row.action, row.verdict, row.outcome) for row in read_promotions(clone / "models")
+    ] == [
+        ("promote", "pass", "promoted"),
+        ("rollback", "not compared", "promoted"),
+    ]
     metrics = json.loads((version / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["data"]["added"] == 45
     assert metrics["added"]["model"]["labels"]["climate"]["support"] == 30
@@ -52,6 +67,24 @@ def test_the_page_on_own_labels(clone: Path) -> None:
     )
     given = ["climate" in {hit.id for hit in result.labels} for result in results]
     assert given == [True, False]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_training_in_full_has_the_label_too(tmp_path: Path) -> None:
+    labels = small_labels(tmp_path / "labels")
+    add_label(labels / "codebook.yaml", "climate", "The sentence speaks of climate change.")
+    shutil.copy(ROOT / "docs" / "climate.jsonl", labels / "annotations" / "added.jsonl")
+    paths = Paths(labels, ROOT / "seeds" / "sources.yaml", tmp_path / "models")
+    config = TrainConfig(base=str(write_base(tmp_path / "base")), epochs=1)
+    bundle = train(paths, config, folds=2, progress=lambda *_: None, name="full")
+    assert [label.id for label in bundle.config.labels][18:] == ["climate"]
+    metrics = json.loads((bundle.path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["added"]["model"]["labels"]["climate"]["support"] == 30
+    assert "climate" not in metrics["cross_validation"]["model"]["labels"]
+    assert len(set(metrics["data"]["added_texts"])) == 45
+    assert read_origin(bundle) is None
+    assert not (bundle.path / CONTROL).exists()
+    assert "| climate | 30 |" in (bundle.path / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_sentences_of_the_page_are_what_it_says() -> None:

@@ -73,6 +73,7 @@ def add_short_version(models: Path) -> None:
     config = json.loads((staged / "config.json").read_text(encoding="utf-8"))
     config |= {"labels": config["labels"][:-1], "model_version": "short"}
     (staged / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (staged / bundle_module.PREDICTIONS).unlink(missing_ok=True)
     bundle_module.save_bundle(models, staged, {})
     shutil.rmtree(staged)
 

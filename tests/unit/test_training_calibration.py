@@ -155,3 +155,13 @@ def test_scores_that_come_true_have_no_calibration_error():
     scores = column(*[0.25] * 8, *[1.0] * 2)
     targets = column(*[1.0] * 2, *[0.0] * 6, *[1.0] * 2)
     assert expected_calibration_error(scores, targets) == 0.0
+
+
+def test_a_scarce_label_is_given_from_a_half_on_where_the_network_leans_away_from_it():
+    logits = np.tile(np.linspace(-4, 4, 401)[:, None], (1, 3))
+    targets = sigmoid(logits + np.array([1.5, 1.5, -1.5]))
+    plain = calibration.fit(logits, targets)
+    fitted = calibration.fit(logits, targets, scarce=np.array([False, True, True]))
+    assert plain.thresholds == pytest.approx(sigmoid(np.array([1.5, 1.5, -1.5])), abs=0.05)
+    assert fitted.thresholds.tolist() == [plain.thresholds[0], 0.5, plain.thresholds[2]]
+    assert fitted.calibrations == plain.calibrations

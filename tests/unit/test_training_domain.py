@@ -41,7 +41,7 @@ def test_the_threshold_lets_all_but_few_of_the_held_out_pass():
     own, foreign = clouds()
     held_out = np.linspace(0, 0.8, 1001)
     domain = fit_domain(own, foreign, held_out)
-    assert (held_out > domain.threshold).mean() == pytest.approx(0.005, abs=0.001)
+    assert (held_out > domain.threshold).mean() == pytest.approx(0.01, abs=0.001)
     assert fit_domain(own, foreign, np.zeros(9)).threshold == 0.5  # never below even odds
     scores = 1 / (1 + np.exp(-(foreign @ np.array(domain.weights) + domain.intercept)))
     assert scores == pytest.approx(score_foreign(own, foreign, foreign), abs=1e-3)
@@ -67,12 +67,13 @@ def test_figures_count_by_kind():
     }
 
 
-def test_every_text_is_scored_by_a_bundle_that_did_not_see_it(trained):
+@pytest.mark.parametrize("extra", [2, 0])
+def test_every_text_is_scored_by_a_bundle_that_did_not_see_it(trained, extra: int):
     seeds = [note.text for note in trained.notes]
     folds = np.arange(len(seeds)) % 2
     foreign = [ForeignText(kind, f"{word} {word} 7") for kind in "ab" for word in ("oil", "tea")]
     network = trained.candidate.int8
-    measured = measure([network, network], folds, seeds, seeds[:2], foreign)
+    measured = measure([network, network], folds, seeds, seeds[:extra], foreign)
     assert (measured.own.shape, measured.foreign.shape) == ((len(seeds),), (4,))
     assert measured.kinds == ("a", "a", "b", "b")
     assert ((measured.own > 0) & (measured.own < 1)).all()

@@ -12,13 +12,18 @@ import yaml
 from training_fixtures import LABELS, make_codebook, make_note
 
 from diplophrase.annotations import Annotation, Source
-from diplophrase.bundle import Bundle, load_bundle, save_bundle
+from diplophrase.bundle import CONTROL, PREDICTIONS, Bundle, load_bundle, save_bundle
 from diplophrase.classifier import Classifier
+from diplophrase.compare import compare_versions
 from diplophrase.errors import TrainingError
+from diplophrase.origin import Origin, network_hash, read_origin
 from diplophrase.own_labels import add_label
-from training.data import Paths
-from training.fast import FastConfig, train_fast
+from diplophrase.predictions import hash_text
+from training.data import Paths, read_data
+from training.encoder import cut_encoder
+from training.fast import FastConfig, _find_origin, _seen, train_fast
 from training.finetune import Step
+from training.measure import split_data
 
 CONFIG = FastConfig(epochs=40, threads=1)
 STORM = "0.1+storm"
@@ -166,3 +171,57 @@ def test_a_label_of_ones_own_is_learnt_and_measured_on_the_added_alone(place: Pl
     card = (bundle.path / "README.md").read_text()
     assert "## The added sentences" in card
     assert "| storm | 6 |" in card
+
+
+def rows_of(bundle: Bundle, name: str) -> list[dict]:
+    return [json.loads(line) for line in (bundle.path / name).read_text().splitlines()]
+
+
+def test_without_anything_new_the_control_answers_as_the_version_does(place: Place):
+    bundle, _ = place.train("quick")
+    assert rows_of(bundle, CONTROL) == rows_of(bundle, PREDICTIONS)
+    origin = read_origin(bundle)
+    assert origin is not None
+    assert (origin.version, origin.network) == ("int8", network_hash(place.parent))
+    assert compare_versions(place.paths.models, "int8", "quick").basis == "heads"
+
+
+def test_the_control_learns_nothing_that_the_parent_did_not_have(place: Place):
+    """Whatever is added, the control says the same; the version does not."""
+    wrong = [
+        note.model_copy(update={"labels": (), "evidence": {}, "id": f"x{k}", "provenance": "added"})
+        for k, note in enumerate(
+            make_note("x", f"The {word} harbour stays closed at night.")
+            for word in ("cold", "deeper", "clean", "old")
+        )
+    ]
+    place.write("added", wrong[:1])
+    one, _ = place.train("one")
+    place.write("added", wrong)
+    four, _ = place.train("four", parent=one)
+    assert read_origin(four) == read_origin(one)
+    scores = [[row["scores"] for row in rows_of(four, name)] for name in (CONTROL, PREDICTIONS)]
+    assert scores[0] != scores[1]
+    found = compare_versions(place.paths.models, "one", "four")
+    assert (found.basis, found.unseen.sentences) == ("heads", 16)
+
+
+def test_what_the_parent_had_learnt_the_control_learns_too(place: Place):
+    notes = [make_note("x", "A school with a river.", {"school": "A school"})]
+    digest = hash_text(notes[0].text)
+    had = Origin(version="a", network="b", encoder="c", added=(digest,))
+    new = had.model_copy(update={"added": ()})
+    place.write("added", notes)
+    data = read_data(place.paths)
+    split = split_data(data, place.paths, folds=2, seed=7)
+    assert _seen(data, split, had).shape == (17, 3)
+    seen = _seen(data, split, new)
+    assert seen.shape == (17, 5)
+    assert seen[16].tolist() == [*(~split.added.barred[0]).tolist(), True, False, False]
+    assert (seen[:16, 3:] == seen[:16, :2]).all()
+    place.parent.path.joinpath("metrics.json").write_text(
+        json.dumps({"data": {"added_texts": [digest]}})
+    )
+    assert _find_origin(place.parent, cut_encoder(place.parent.path / "model.onnx")).added == (
+        digest,
+    )
