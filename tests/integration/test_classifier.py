@@ -58,8 +58,8 @@ def test_a_text_over_the_token_limit_is_flagged(classifier: Classifier) -> None:
 
 
 def test_attributes_are_read_from_what_the_network_read(classifier: Classifier) -> None:
-    agreed = "Both sides agreed on a comprehensive strategic partnership, "
-    text = agreed * 30 + "strategic, " * 18_000  # minutes, if all of it is looked through
+    agreed = "China and Kenya lift their relations to a comprehensive strategic partnership. "
+    text = agreed * 20 + "strategic, " * 18_000  # minutes, if all of it is looked through
     [result] = classifier.classify([text])
     tiers = [hit.attributes["tier"] for hit in result.labels if hit.id == "partnership_tier"]
     assert tiers == ["comprehensive strategic partnership"]
