@@ -99,7 +99,7 @@ def _write_json(path: Path, content: Row) -> None:
 
 
 def miss(label: str, share: float) -> Change:
-    """Return a change that lets a version miss that share of a label's sentences, here and there."""
+    """Return a change that lets a version miss that share of a label's sentences, spread out."""
 
     def change(rows: list[Row]) -> None:
         held = [row for row in rows if label in row["gold"] and label in row["given"]]
