@@ -90,11 +90,11 @@ def test_the_page_on_scaling(place: Path) -> None:
 def test_the_worked_example_adds_up() -> None:
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     [line] = [each for each in page.splitlines() if each.strip().startswith("100,000,000 ×")]
-    sentences, repeated, rate, seconds, share, found, rounded = (
+    sentences, repeated, rate, seconds, found, rounded = (
         float(number.replace(",", ""))
         for number in re.findall(r"\d[\d,]*(?:\.\d+)?", line.replace("(1 - ", "("))
     )
-    needed = sentences * (1 - repeated) / (rate * seconds * share)
+    needed = sentences * (1 - repeated) / (rate * seconds)
     assert found == round(needed, 1)
     assert rounded == -(-needed // 1)
 
