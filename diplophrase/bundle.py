@@ -11,14 +11,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diplophrase.codebook import Attribute
@@ -63,6 +67,16 @@ class Domain(BaseModel):
     weights: tuple[float, ...]
     intercept: float
     threshold: float = Field(gt=0, lt=1)
+
+    @cached_property
+    def direction(self) -> npt.NDArray[np.float32]:
+        """The weights [H] as the network's numbers are."""
+        return np.array(self.weights, dtype=np.float32)
+
+    def is_outside(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Tell of which embeddings [..., H] the texts are out of the domain."""
+        margins = embeddings @ self.direction + self.intercept
+        return np.asarray(margins > math.log(self.threshold / (1 - self.threshold)))
 
 
 class BundleLabel(BaseModel):

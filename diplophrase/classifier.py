@@ -108,6 +108,7 @@ class Classifier:
         self.bundle = bundle
         self._runners = runners
         self.config = bundle.config
+        self.labels = tuple(label.id for label in bundle.config.labels)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -132,8 +133,6 @@ class Classifier:
         self._lexicon = build_lexicon(self.config.lexicon) if self.config.phrase_weight else None
         if self._lexicon is not None:
             self._hit_weights = self._lexicon.weigh(self.labels, self.config.phrase_weight)
-        if (domain := self.config.domain) is not None:
-            self._domain_weights = np.array(domain.weights, dtype=np.float32)
         self._attributes: dict[str, list[GradeAttribute | FormulaAttribute]] = {}
         for attribute in self.config.attributes:
             self._attributes.setdefault(attribute.label, []).append(attribute)
@@ -159,10 +158,6 @@ class Classifier:
     def load(cls, path: str | Path, *, threads: int = 1, runners: int = 1) -> Classifier:
         """Verify the bundle in the folder `path` and open it."""
         return cls(load_bundle(path), threads=threads, runners=runners)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(label.id for label in self.config.labels)
 
     def classify(
         self, texts: Sequence[str], *, evidence: bool = True, precision: float | None = None
@@ -256,10 +251,7 @@ class Classifier:
     def is_out_of_domain(self, raw: Raw) -> bool:
         """Tell whether a text is unlike what the model was made for."""
         domain = self.config.domain
-        if domain is None:
-            return False
-        margin = float(raw.embedding @ self._domain_weights) + domain.intercept
-        return bool(1.0 / (1.0 + np.exp(-np.clip(margin, -60.0, 60.0))) > domain.threshold)
+        return domain is not None and bool(domain.is_outside(raw.embedding))
 
     def decide(
         self,
@@ -271,10 +263,11 @@ class Classifier:
         thresholds: Floats | None = None,
     ) -> Result:
         """Turn the network's output for `text` into labels, speaker and attributes."""
-        seen = text[: max((end for _, end in encoding.offsets), default=0)]  # by the network
+        seen = text[: encoding.offsets[-2][1]] if encoding.overflowing else text  # by the network
         scores = self.scores(self.margins(seen, raw))
         foreign = self.is_out_of_domain(raw)
         given = scores >= (self._thresholds if thresholds is None else thresholds)
+        rounded: list[float] = np.round(scores.astype(np.float64), 4).tolist()
         hits = []
         for index in np.flatnonzero(given & (not foreign)):
             label = self.config.labels[index].id
@@ -283,21 +276,17 @@ class Classifier:
                 attribute.id: read_attribute(attribute, seen, span.start, span.end)
                 for attribute in self._attributes.get(label, [])
             }
-            hit = LabelHit(label, _round(scores[index]), span if evidence else None, values)
+            hit = LabelHit(label, rounded[index], span if evidence else None, values)
             hits.append(hit)
         hits.sort(key=lambda hit: -hit.score)
         return Result(
             labels=hits,
             speaker=self.config.speakers[int(np.argmax(raw.speaker))],
             model_version=self.bundle.version,
-            scores={label: _round(score) for label, score in zip(self.labels, scores, strict=True)},
+            scores=dict(zip(self.labels, rounded, strict=True)),
             truncated=bool(encoding.overflowing),
             out_of_domain=foreign,
         )
-
-
-def _round(score: float) -> float:
-    return round(float(score), 4)
 
 
 def check_texts(texts: Sequence[str]) -> None:

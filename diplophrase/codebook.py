@@ -35,6 +35,11 @@ class Label(BaseModel):
     exclude: tuple[str, ...] = ()
     examples: Annotated[tuple[str, ...], Field(min_length=2)]
 
+    @property
+    def meaning(self) -> str:
+        """The label in a sentence: its name and definition."""
+        return f"{self.name}: {self.definition}"
+
 
 class OwnLabel(Label):
     """A label of a user's own, which may do without examples."""

@@ -52,9 +52,9 @@ class _Rule:
     match: tuple[re.Pattern[str], ...]
     unless: tuple[re.Pattern[str], ...]
 
-    def find(self, text: str) -> Span | None:
-        """Return the first longest match that no `unless` match overlaps."""
-        found = _spans(self.match, text)
+    def find(self, text: str, match: Sequence[re.Pattern[str]]) -> Span | None:
+        """Return the first longest match of `match`, some of ours, that no `unless` overlaps."""
+        found = _spans(match, text)
         barred = _spans(self.unless, text) if found else []
         free = [
             span for span in found if all(span[1] <= bar[0] or span[0] >= bar[1] for bar in barred)
@@ -65,7 +65,7 @@ class _Rule:
 class Lexicon:
     """Expressions for each label, in the order given.
 
-    One automaton looks for all expressions at once and says which labels are worth a closer look.
+    One automaton looks for all expressions at once and says which are worth a closer look.
     """
 
     def __init__(self, rules: dict[str, _Rule]) -> None:
@@ -74,23 +74,26 @@ class Lexicon:
         options.case_sensitive, options.log_errors = False, False
         options.max_mem = _SIEVE_BYTES
         self._sieve = re2.Set.SearchSet(options)
-        self._owners: list[str] = []
-        self._unsieved: set[str] = set()  # labels with an expression beyond the automaton
+        self._sieved: list[tuple[str, re.Pattern[str]]] = []  # each with its label
+        self._unsieved: list[tuple[str, re.Pattern[str]]] = []  # those beyond the automaton
         for label, rule in rules.items():
             for pattern in rule.match:
                 try:
                     self._sieve.Add(pattern.pattern)
-                    self._owners.append(label)
+                    self._sieved.append((label, pattern))
                 except re2.error:
-                    self._unsieved.add(label)
+                    self._unsieved.append((label, pattern))
         try:
             self._sieve.Compile()
         except re2.error:  # too many expressions for one automaton
-            self._owners, self._unsieved = [], set(rules)
+            self._sieved, self._unsieved = [], [*self._sieved, *self._unsieved]
 
-    def _candidates(self, text: str) -> set[str]:
-        hits = self._sieve.Match(text) if self._owners else None
-        return self._unsieved | {self._owners[index] for index in hits or ()}
+    def _candidates(self, text: str) -> dict[str, list[re.Pattern[str]]]:
+        hits = self._sieve.Match(text) if self._sieved else None
+        worth: dict[str, list[re.Pattern[str]]] = {}
+        for label, pattern in [*self._unsieved, *(self._sieved[index] for index in hits or ())]:
+            worth.setdefault(label, []).append(pattern)
+        return worth
 
     def find(self, text: str) -> dict[str, Span]:
         """Return the labels of `text`, each with the span of the phrase that earns it.
@@ -99,7 +102,11 @@ class Lexicon:
         """
         text = plain_hyphens(text)
         worth = self._candidates(text)
-        spans = {label: rule.find(text) for label, rule in self.rules.items() if label in worth}
+        spans = {
+            label: rule.find(text, worth[label])
+            for label, rule in self.rules.items()
+            if label in worth
+        }
         return {label: span for label, span in spans.items() if span is not None}
 
     def predict(self, texts: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.bool_]:

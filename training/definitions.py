@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from diplophrase.codebook import Label
 from training.model import PhraseModel
 
 _LENGTH = 0.4  # of a head's weights at the start, against 0.4 of a random start
+
+
+def point_at(meanings: Tensor) -> Tensor:
+    """Return heads [L, H] that point to the embeddings [L, H], less what all of these share."""
+    heads = nn.functional.normalize(meanings, dim=1)
+    return (heads - heads.mean(0)) * _LENGTH
 
 
 def start_from_definitions(
@@ -23,15 +29,13 @@ def start_from_definitions(
     instead of anywhere.
     """
     model.eval()
-    texts = [f"{label.name}: {label.definition}" for label in labels]
     with torch.no_grad():
         embeddings = []
-        for encoding in tokenizer.encode_batch(texts):
+        for encoding in tokenizer.encode_batch([label.meaning for label in labels]):
             ids = torch.tensor([encoding.ids[: model.encoder.config.max_position_embeddings]])
             mask = torch.ones_like(ids)
             states = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-            embeddings.append(nn.functional.normalize(states.mean(1)[0], dim=0))
-        heads = torch.stack(embeddings)
-        heads = (heads - heads.mean(0)) * _LENGTH
+            embeddings.append(states.mean(1)[0])
+        heads = point_at(torch.stack(embeddings))
         model.query.weight.copy_(heads)
         model.weight.copy_(heads)

@@ -159,7 +159,7 @@ def _read_texts(
         progress("reading new texts", Step(done, total, 0.0))
 
     texts = [annotation.text for annotation in data.all]
-    definitions = [f"{label.name}: {label.definition}" for label in data.codebook.labels]
+    definitions = [label.meaning for label in data.codebook.labels]
     states = store.read([*texts, *definitions], threads=config.threads, on_text=show)
     return _Read(store, states.part(0, len(texts)), states.part(len(texts), len(states)))
 
@@ -279,5 +279,4 @@ def _count_foreign(domain: Domain | None, data: Data, texts: States) -> int:
     if domain is None or not data.added:
         return 0
     own = texts.part(len(texts) - len(data.added), len(texts)).embed()
-    margins = own @ np.array(domain.weights, dtype=np.float32) + domain.intercept
-    return int((1.0 / (1.0 + np.exp(-margins)) > domain.threshold).sum())
+    return int(domain.is_outside(own).sum())

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from diplophrase.annotations import SPEAKERS
 from diplophrase.classifier import Raw
+from training.definitions import point_at
 from training.finetune import Step
 from training.states import States
 
 _PADDING = -1e4
 _ENDS = 2  # the part of the rows that finds the ends of evidence
-_START = 0.4  # of a label's rows, against 0.4 of a random start
 _RATE = 1e-2
 _WEIGHT_DECAY = 0.01
 _WARMUP = 0.1  # share of the steps
@@ -127,11 +127,9 @@ def part_sizes(label_count: int) -> list[int]:
 def start_at(heads: Heads, meanings: npt.NDArray[np.floating]) -> None:
     """Point each label's attention and logit to the mean states [L, H] of its definition.
 
-    As in full training: what all definitions share is taken out, and some of the random start is
-    left.
+    The other rows keep their random start.
     """
-    wanted = nn.functional.normalize(torch.from_numpy(meanings).float(), dim=1)
-    wanted = (wanted - wanted.mean(0)) * _START
+    wanted = point_at(torch.from_numpy(meanings).float())
     with torch.no_grad():
         heads.weight[:, : heads.label_count] = wanted
         heads.weight[:, heads.label_count : 2 * heads.label_count] = wanted

@@ -34,7 +34,7 @@ def labelling_config(codebook: Codebook) -> str:
     ET.SubElement(view, "Header", value="Every label that holds; none is an answer too")
     choices = _add_choices(view, "labels", "multiple")
     for label in codebook.labels:
-        ET.SubElement(choices, "Choice", value=label.id, hint=f"{label.name}: {label.definition}")
+        ET.SubElement(choices, "Choice", value=label.id, hint=label.meaning)
     for attribute in codebook.attributes:
         shown = {"visibleWhen": "choice-selected", "whenTagName": "labels"}
         box = ET.SubElement(view, "View", shown, whenChoiceValue=attribute.label)
