@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from diplophrase.codebook import OWN_FOLDER, Codebook, OwnLabel, load_codebook
-from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
+from diplophrase.errors import Detail, InvalidRequest
+from diplophrase.files import write_whole
 
 
 def add_label(
@@ -50,7 +50,10 @@ def add_label(
         )
     path = codebook_file.parent / OWN_FOLDER / f"{label}.yaml"
     content = {field: value for field, value in fields.items() if value}
-    _write_new(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    with suppress(OSError):  # told by `write_whole`, with what to do
+        path.parent.mkdir(exist_ok=True)
+    write_whole(path, text.encode())
     return path, load_codebook(codebook_file)
 
 
@@ -78,25 +81,3 @@ def _find_faults(fields: Mapping[str, object], codebook: Codebook) -> list[Detai
             if not value:
                 faults.append(Detail(field, repr(value), "a case has a word", index))
     return faults
-
-
-def _write_new(path: Path, content: str) -> None:
-    """Write a file whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
-    except OSError as error:
-        raise DiplophraseError(
-            f"{path} was not written: {error.strerror or error}. Mend that and give the command "
-            f"again.",
-            kind="storage",
-        ) from None

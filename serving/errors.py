@@ -8,12 +8,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
+from serving.schemas import JobRequest
 
 log = logging.getLogger("diplophrase.serving")
 
@@ -32,10 +34,8 @@ _RULES = {
     "dict_type": "must be a JSON object",
     "string_unicode": "must be Unicode text, without half of a surrogate pair",
 }
-
-
-_KINDS = ("train", "score")  # of jobs, each with a body of its own
-
+# of jobs, each with a body of its own
+_KINDS = frozenset(TypeAdapter(JobRequest).json_schema()["discriminator"]["mapping"])
 
 # what Python's reader of JSON raises besides its own error -> what is wrong with the body
 _UNREADABLE: dict[type[object], str] = {

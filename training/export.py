@@ -147,10 +147,19 @@ def verify_export(model: PhraseModel, path: Path, encodings: Sequence[Encoding])
                 float(np.abs(_sigmoid(logits) - _sigmoid(expected.logits.numpy())).max()),
                 float(np.abs(_sigmoid(speaker) - _sigmoid(expected.speaker.numpy())).max()),
             ]
+    return check_gaps(gaps, "exported")
+
+
+def check_gaps(gaps: Sequence[float], how: str) -> float:
+    """Return the largest of the gaps in probability between torch and a network.
+
+    Raises:
+        TrainingError: if the gap is over 1e-4 or is no number.
+    """
     worst = float(np.max(gaps))  # unlike max, keeps a nan
     if not worst <= TOLERANCE:
         raise TrainingError(
-            f"The exported model differs from torch by {worst:.2e} in probability; "
+            f"The {how} network differs from torch by {worst:.2e} in probability; "
             f"{TOLERANCE:.0e} is allowed. Nothing was written."
         )
     return worst

@@ -15,9 +15,8 @@ from tokenizers import Encoding
 
 from diplophrase.annotations import SPEAKERS
 from diplophrase.classifier import LABELS_KEY, pad
-from diplophrase.errors import TrainingError
 from training.encoder import Encoder
-from training.export import OUTPUTS, TOLERANCE
+from training.export import OUTPUTS, check_gaps
 from training.heads import Heads
 
 _GRAPH = """
@@ -126,10 +125,4 @@ def verify_graft(
             for found, wanted in ((logits, expected.logits), (speaker, expected.speaker)):
                 said = torch.sigmoid(torch.from_numpy(found))
                 gaps.append(float((said - torch.sigmoid(wanted[:, 0])).abs().max()))
-    worst = float(np.max(gaps))  # unlike max, keeps a nan
-    if not worst <= TOLERANCE:
-        raise TrainingError(
-            f"The grafted network differs from torch by {worst:.2e} in probability; "
-            f"{TOLERANCE:.0e} is allowed. Nothing was written."
-        )
-    return worst
+    return check_gaps(gaps, "grafted")
