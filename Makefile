@@ -9,7 +9,7 @@ serve: .venv/.serve
 	$(BIN)/diplophrase serve
 
 test: .venv/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
