@@ -26,8 +26,7 @@ from serving.label_schemas import (
 from serving.schemas import ErrorResponse
 from serving.store.conflicts import Claim
 from serving.store.drafts import Draft, Entry, gather
-from serving.store.once import Once, Receipt, body_hash, moment, now
-from serving.store.store import Filter, Stored
+from serving.store.records import Filter, Once, Receipt, Stored, body_hash, moment, now
 
 
 def _written_out(value: object) -> object:

@@ -8,15 +8,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from diplophrase.codebook import Codebook, load_codebook, own_files
 from diplophrase.errors import DiplophraseError, InvalidData
 from diplophrase.settings import Settings
 from serving.store.conflicts import Claim, ReferenceFiles, stamp_of
-from serving.store.database import Database, parse_url
-from serving.store.queue import ReviewQueue
-from serving.store.store import LabelStore
+
+if TYPE_CHECKING:  # imported at the first need: a start would take a tenth longer
+    from serving.store.database import Database
+    from serving.store.queue import ReviewQueue
+    from serving.store.store import LabelStore
 
 T = TypeVar("T")
 log = logging.getLogger("diplophrase.serving")
@@ -35,7 +37,11 @@ class Desk:
             SettingsError: if `database` is no URL of SQLite or PostgreSQL.
             MissingExtra: if PostgreSQL's driver is not installed.
         """
-        self._url = parse_url(settings.database, settings.labels)
+        if settings.database is not None:
+            from serving.store.database import parse_url
+
+            parse_url(settings.database, settings.labels)
+        self._settings = settings
         self._codebook = CodebookFile(settings.labels / "codebook.yaml")
         self._references = ReferenceFiles(settings.labels)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="label-store")
@@ -79,11 +85,15 @@ class Desk:
     @property
     def store(self) -> LabelStore:
         """Return the store; only for work that `ask` runs."""
+        from serving.store.store import LabelStore
+
         return LabelStore(self._open())
 
     @property
     def queue(self) -> ReviewQueue:
         """Return the queue of texts to look at; only for work that `ask` runs."""
+        from serving.store.queue import ReviewQueue
+
         return ReviewQueue(self._open())
 
     def codebook(self) -> Codebook:
@@ -115,7 +125,10 @@ class Desk:
     def _open(self) -> Database:
         with self._opening:
             if self._database is None:
-                self._database = Database(self._url)
+                from serving.store.database import Database, parse_url
+
+                settings = self._settings
+                self._database = Database(parse_url(settings.database, settings.labels))
             return self._database
 
 

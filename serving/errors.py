@@ -8,14 +8,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
-from serving.schemas import JobRequest
+from serving.schemas import JOB_KINDS
 
 log = logging.getLogger("diplophrase.serving")
 
@@ -35,7 +34,7 @@ _RULES = {
     "string_unicode": "must be Unicode text, without half of a surrogate pair",
 }
 # of jobs, each with a body of its own
-_KINDS = frozenset(TypeAdapter(JobRequest).json_schema()["discriminator"]["mapping"])
+_KINDS = frozenset(JOB_KINDS)
 
 # what Python's reader of JSON raises besides its own error -> what is wrong with the body
 _UNREADABLE: dict[type[object], str] = {

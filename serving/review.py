@@ -20,8 +20,7 @@ from serving.engine import Engine
 from serving.keys import require_key
 from serving.label_schemas import QueuedResponse, ReviewRequest, ReviewResponse
 from serving.schemas import ErrorResponse
-from serving.store.queue import View, look_at
-from serving.store.review import choose, suggestion_to_dict
+from serving.store.records import View, look_at
 
 _REFRESHED_TEXTS = 64  # at a time, when a new model looks again
 
@@ -86,6 +85,8 @@ async def _refresh(desk: Desk, classifier: Classifier, seconds: float) -> None:
 
 
 def _review(desk: Desk, classifier: Classifier, count: int) -> dict[str, Any]:
+    from serving.store.review import choose, suggestion_to_dict  # with the database: see Desk
+
     waiting = desk.queue.waiting()
     chosen = choose(desk.store, desk.references(), classifier, waiting, count)
     return {

@@ -10,7 +10,6 @@ from typing import Any
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest, SettingsError
 from diplophrase.settings import Settings
 from serving.archive_folder import check_inside
-from serving.store.database import parse_url
 
 _FLAGS = ("documents", "strict", "restart")
 
@@ -99,7 +98,10 @@ def _other_places(settings: Settings) -> dict[str, Path]:
     }
     if settings.frozen_test is not None:
         places["frozen_test"] = settings.frozen_test
-    store = parse_url(settings.database, settings.labels)
-    if store.get_backend_name() == "sqlite" and store.database:
-        places["database"] = Path(store.database)
+    if settings.database is not None:  # else it lies in the folder of labels
+        from serving.store.database import parse_url
+
+        store = parse_url(settings.database, settings.labels)
+        if store.get_backend_name() == "sqlite" and store.database:
+            places["database"] = Path(store.database)
     return places

@@ -6,7 +6,7 @@ from diplophrase.codebook import load_codebook
 from diplophrase.settings import Settings
 from serving.store.drafts import Entry, gather
 from serving.store.formats import Rows, rows_error
-from serving.store.once import now
+from serving.store.records import now
 
 
 def gather_rows(name: str, rows: Rows, settings: Settings, annotator: str | None) -> list[Entry]:

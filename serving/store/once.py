@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
 
 from diplophrase.errors import Detail, InvalidRequest
+from serving.store.records import Once, Receipt, moment, now
 from serving.store.tables import requests
 
 KEPT = timedelta(hours=24)  # so long a request that is sent again counts once
-
-
-@dataclass(frozen=True, slots=True)
-class Once:
-    """A request that must count once: who sent it under which key, and the sha256 of its body."""
-
-    key_id: str
-    key: str
-    body_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of one annotation: `added`, `changed`, `unchanged` or `retracted`."""
-
-    id: str
-    state: str
-    event: int
-
-
-def now() -> str:
-    """Return the time as the store writes it."""
-    return moment(datetime.now(UTC))
-
-
-def moment(time: datetime) -> str:
-    """Return a time as the store writes it: in UTC, to the microsecond, so that text sorts it."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-
-def body_hash(content: object) -> str:
-    """Return the sha256 of a request's content, whatever the order of its fields."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _oldest_kept() -> str:

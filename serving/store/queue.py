@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import ColumnElement, Row, delete, exists, insert, select, update
 
-from diplophrase.annotations import text_key
-from diplophrase.classifier import Classifier
 from diplophrase.errors import InvalidRequest
-from diplophrase.review import MIX, Mix, Ranked, rank
+from diplophrase.review import MIX, Mix, rank
 from serving.store.conflicts import Claim
 from serving.store.database import Database
-from serving.store.once import now
+from serving.store.records import Suggestion, View, now
 from serving.store.store import last_event
 from serving.store.tables import current, review_texts
 
@@ -25,53 +22,6 @@ MOST_WAITING = 10_000  # texts in the queue
 _MOST_ANSWERED = 2_000  # that the ranking keeps away from
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a model says of a text that waits: a score for each label, and the embedding [H]."""
-
-    key: str
-    text: str
-    model_version: str
-    scores: Mapping[str, float]
-    speaker: str
-    out_of_domain: bool
-    embedding: Floats = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A text worth a look, why, and what the model and the hand say of it."""
-
-    view: View
-    ranked: Ranked
-    labels: dict[str, float]  # that the model gives, with their scores
-    claim: Claim | None  # of a hand, where there is one
-
-
-def look_at(texts: Sequence[str], classifier: Classifier) -> list[View]:
-    """Return what the model says of each text, in order.
-
-    Raises:
-        InvalidRequest: naming every text that cannot be read.
-    """
-    encodings = classifier.encode(texts)
-    views = []
-    for text, encoding, raw in zip(texts, encodings, classifier.run(encodings), strict=True):
-        result = classifier.decide(text, encoding, raw, evidence=False)
-        views.append(
-            View(
-                text_key(text),
-                text,
-                result.model_version,
-                result.scores,
-                result.speaker,
-                result.out_of_domain,
-                raw.embedding,
-            )
-        )
-    return views
 
 
 class ReviewQueue:

@@ -13,7 +13,8 @@ from diplophrase.classifier import Classifier
 from diplophrase.settings import Settings
 from serving.store.candidates import choose_candidates, read_candidates
 from serving.store.conflicts import Claim, ReferenceFiles, References
-from serving.store.queue import ReviewQueue, Suggestion, View, look_at, suggest
+from serving.store.queue import ReviewQueue, suggest
+from serving.store.records import Suggestion, View, look_at
 from serving.store.store import LabelStore
 
 

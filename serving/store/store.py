@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, Table, and_, func, insert, select
@@ -15,53 +14,12 @@ from diplophrase.errors import Detail, InvalidRequest
 from serving.store.conflicts import Claim, References, find_conflicts
 from serving.store.database import Database
 from serving.store.drafts import Entry
-from serving.store.once import Once, Receipt, find_answer, keep_answer, now
+from serving.store.once import find_answer, keep_answer
+from serving.store.records import Event, Filter, Once, Receipt, Stored, now
 from serving.store.tables import current, events
 
 _CHUNK = 500  # values of one IN; every database takes so many
 Origin = Literal["api", "import"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An annotation that holds now, with the event that says so."""
-
-    annotation: Annotation
-    event: int
-    key: str
-    origin: str
-    model_version: str | None
-    received: str
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened once to a text: who gave it which labels, or took them back, and how.
-
-    `origin` is api or import, `key_id` the API key of a request, `model_version` the model whose
-    answer was corrected. Labels that were taken back are those that held until then.
-    """
-
-    event: int
-    kind: str  # label, or retract
-    received: str
-    annotator: str
-    id: str
-    labels: tuple[str, ...]
-    text: str
-    origin: str
-    key_id: str | None
-    model_version: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which annotations are wanted; None means any. `since` is ISO 8601 in UTC."""
-
-    label: str | None = None
-    annotator: str | None = None
-    since: str | None = None
-    contains: str | None = None
 
 
 class LabelStore:

@@ -6,7 +6,7 @@ import multiprocessing
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
-from serving.store.once import Once
+from serving.store.records import Once
 from tests.integration.store_fixtures import draft, entries, open_store
 
 PART = 5  # annotations of one write

@@ -13,8 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from diplophrase.errors import DiplophraseError, InvalidRequest, SettingsError
 from serving.store.conflicts import Claim
 from serving.store.database import Database, parse_url
-from serving.store.once import KEPT, Once, moment
-from serving.store.store import Filter, LabelStore
+from serving.store.once import KEPT
+from serving.store.records import Filter, Once, moment
+from serving.store.store import LabelStore
 from serving.store.tables import events, requests
 from tests.integration.store_fixtures import draft, entries, open_store, plain, texts_of
 
