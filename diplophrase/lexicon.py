@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -151,11 +152,18 @@ def build_lexicon(entries: Mapping[str, LexiconEntry]) -> Lexicon:
 
 
 def load_lexicon(path: str | Path) -> Lexicon:
-    """Read a lexicon from YAML and compile it.
+    """Read a lexicon from YAML and compile it; again only if the file has changed.
 
     Raises:
         InvalidData: as `read_entries` and `build_lexicon`.
     """
+    path = Path(path)
+    state = path.stat() if path.exists() else None
+    return _load(path, state and (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, stamp: object) -> Lexicon:
     try:
         return build_lexicon(read_entries(path))
     except InvalidData as error:

@@ -137,13 +137,27 @@ def start_at(heads: Heads, meanings: npt.NDArray[np.floating]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What heads learn from: N texts with the hand labels, and which set may see which text."""
+    """What heads learn from: N texts with the hand labels, and which set may see which text.
+
+    Where `many` are more than `at_once`, a pass takes so many of them, drawn anew each time, so
+    that its length does not grow with them.
+    """
 
     states: States
     targets: npt.NDArray[np.float32]  # [N, L], negative where it is not known
     spans: Sequence[Sequence[Sequence[int]]]  # [N] of [label, first token, last token]
     speakers: npt.NDArray[np.int64]  # [N]
     seen: npt.NDArray[np.bool_]  # [N, K]
+    many: npt.NDArray[np.bool_] | None = None  # [N]
+    at_once: int = 0
+
+    def draw(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Return the texts of a pass."""
+        rows = np.arange(len(self.states))
+        if self.many is None or self.many.sum() <= self.at_once:
+            return rows
+        drawn = generator.choice(rows[self.many], self.at_once, replace=False)
+        return np.concatenate([rows[~self.many], drawn])
 
 
 class _Batch(NamedTuple):
@@ -165,12 +179,13 @@ def train_heads(heads: Heads, lesson: Lesson, *, epochs: int, seed: int) -> Iter
     """
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
-    steps = epochs * math.ceil(len(lesson.states) / _BATCH)
+    passes = [lesson.draw(generator) for _ in range(epochs)]
+    steps = sum(math.ceil(len(texts) / _BATCH) for texts in passes)
     optimizer = torch.optim.AdamW(heads.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
     heads.train()
     number = 0
-    for _ in range(epochs):
-        for rows in _shuffle(lesson.states.lengths, generator):
+    for texts in passes:
+        for rows in _shuffle(texts, lesson.states.lengths, generator):
             batch = _gather(lesson, rows)
             kept = (torch.rand(len(rows), 1, batch.states.shape[2]) >= _DROPOUT) / (1.0 - _DROPOUT)
             states = batch.states * kept
@@ -189,10 +204,10 @@ def train_heads(heads: Heads, lesson: Lesson, *, epochs: int, seed: int) -> Iter
 
 
 def _shuffle(
-    lengths: npt.NDArray[np.int64], generator: np.random.Generator
+    rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], generator: np.random.Generator
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield all rows once in random batches of like length."""
-    order = generator.permutation(len(lengths))
+    """Yield `rows` once in random batches of like length."""
+    order = generator.permutation(rows)
     batches: list[npt.NDArray[np.int64]] = []
     for first in range(0, len(order), _BATCH * _POOL):
         pool = order[first : first + _BATCH * _POOL]

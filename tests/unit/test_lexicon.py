@@ -177,3 +177,12 @@ def test_our_own_sentences_have_no_such_hyphens() -> None:
             for line in path.read_text(encoding="utf-8").splitlines():
                 text = json.loads(line)["text"] if kind == "*.jsonl" else line
                 assert plain_hyphens(text) == text
+
+
+def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "lexicon.yaml"
+    path.write_text("version: 1\nlabels: {a: {match: [tea]}}", encoding="utf-8")
+    first = load_lexicon(path)
+    assert load_lexicon(path) is first
+    path.write_text("version: 1\nlabels: {a: {match: [coffee]}}", encoding="utf-8")
+    assert load_lexicon(path).find("tea or coffee") == {"a": (7, 13)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,18 @@ def test_what_is_unknown_is_not_learnt(encoder, lesson):
     assert moved.tolist() == pytest.approx(
         [4.0, 4.0], abs=0.01
     )  # nothing drew them together but weight decay
+
+
+def test_a_pass_takes_some_of_the_many_and_all_others(lesson):
+    many = np.arange(len(lesson.states)) >= 3
+    some = replace(lesson, many=many, at_once=int(many.sum()) // 2)
+    generator = np.random.default_rng(1)
+    passes = [some.draw(generator).tolist() for _ in range(40)]
+    assert {len(rows) for rows in passes} == {3 + some.at_once}
+    assert all(len(rows) == len({*rows}) and {0, 1, 2} < {*rows} for rows in passes)
+    assert set().union(*passes) == set(range(len(many)))
+    everything = replace(some, at_once=int(many.sum()))
+    assert everything.draw(generator).tolist() == list(range(len(many)))
 
 
 def test_labels_start_at_their_definitions(encoder):
