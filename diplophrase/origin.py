@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,7 +32,7 @@ def read_origin(bundle: Bundle) -> Origin | None:
     Raises:
         BundleError: if a fast version does not say it.
     """
-    manifest = json.loads((bundle.path / MANIFEST).read_text(encoding="utf-8"))
+    manifest = _read_manifest(bundle)
     if not manifest.get("fast"):
         return None
     try:
@@ -46,5 +47,9 @@ def read_origin(bundle: Bundle) -> Origin | None:
 
 def network_hash(bundle: Bundle) -> str:
     """Return the sha256 of the version's network, which its manifest holds."""
-    manifest = json.loads((bundle.path / MANIFEST).read_text(encoding="utf-8"))
-    return str(manifest["files"]["model.onnx"])
+    return str(_read_manifest(bundle)["files"]["model.onnx"])
+
+
+def _read_manifest(bundle: Bundle) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((bundle.path / MANIFEST).read_text(encoding="utf-8"))
+    return manifest

@@ -16,13 +16,14 @@ import numpy as np
 from diplophrase.bundle import CONTROL, Bundle
 from diplophrase.errors import DiplophraseError
 from diplophrase.figures import Answers, Paired, compare_answers
-from diplophrase.origin import network_hash, read_origin
+from diplophrase.origin import Origin, network_hash, read_origin
 from diplophrase.predictions import Prediction, read_predictions
 
 # What had not seen a sentence that is compared: the whole network, only its heads, or, as nothing
 # can be said of both, only a test file tells.
 Basis = Literal["network", "heads", "test"]
 Side = dict[str, Prediction]
+Origins = tuple[Origin | None, Origin | None]  # None of a version that was trained in full
 _SHOWN = 5
 
 
@@ -98,12 +99,13 @@ def pair_predictions(a: Bundle, b: Bundle, *, needed: bool = True) -> PairedPred
         DiplophraseError: `not_comparable` if one has no answers out of fold, no sentence or label
             is common, a sentence is in another fold, or they do not share the encoder.
     """
-    reason = _find_apart(a, b)
+    origins = read_origin(a), read_origin(b)
+    reason = _find_apart(a, b, origins)
     if reason is not None and needed:
         raise DiplophraseError(reason, kind="not_comparable")
     if reason is not None:
         return PairedPredictions("test", ([], []))
-    sides = _read_sides(a, b)
+    sides = _read_sides(a, b, origins)
     common = [key for key in sides[1] if key in sides[0]]
     if not common or not shared_labels(a, b):
         what = "sentence" if not common else "label"
@@ -115,14 +117,14 @@ def pair_predictions(a: Bundle, b: Bundle, *, needed: bool = True) -> PairedPred
             f"{a.version}, such as {', '.join(moved[:_SHOWN])}: each version had learnt from "
             f"sentences that the other had not."
         )
-    basis: Basis = "heads" if read_origin(a) or read_origin(b) else "network"
+    basis: Basis = "heads" if any(origins) else "network"
     rows = ([sides[0][key] for key in common], [sides[1][key] for key in common])
     return PairedPredictions(basis, rows)
 
 
-def _find_apart(a: Bundle, b: Bundle) -> str | None:
+def _find_apart(a: Bundle, b: Bundle, origins: Origins) -> str | None:
     """Return why the figures of the two cannot be held together, None if they can."""
-    one, other = read_origin(a), read_origin(b)
+    one, other = origins
     if one is None and other is None:
         return None
     if one is not None and other is not None:
@@ -144,9 +146,9 @@ def _find_apart(a: Bundle, b: Bundle) -> str | None:
     )
 
 
-def _read_sides(a: Bundle, b: Bundle) -> tuple[Side, Side]:
+def _read_sides(a: Bundle, b: Bundle, origins: Origins) -> tuple[Side, Side]:
     """Return the answers of both; the control answers for the full version beside a fast one."""
-    fast = [read_origin(bundle) is not None for bundle in (a, b)]
+    fast = [origin is not None for origin in origins]
     if fast == [True, False]:
         return read_predictions(a), _read_control(a, b)
     if fast == [False, True]:

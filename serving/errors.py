@@ -14,7 +14,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diplophrase.errors import Detail, DiplophraseError, InvalidRequest
-from serving.schemas import JOB_KINDS
+from serving.jobs.kinds import KINDS
 
 log = logging.getLogger("diplophrase.serving")
 
@@ -33,8 +33,6 @@ _RULES = {
     "dict_type": "must be a JSON object",
     "string_unicode": "must be Unicode text, without half of a surrogate pair",
 }
-# of jobs, each with a body of its own
-_KINDS = frozenset(JOB_KINDS)
 
 # what Python's reader of JSON raises besides its own error -> what is wrong with the body
 _UNREADABLE: dict[type[object], str] = {
@@ -88,8 +86,8 @@ def _place(detail: Detail) -> str:
 
 def _detail(fault: dict[str, Any]) -> Detail:
     path = [part for part in fault["loc"] if part != "body"]
-    if path and path[0] in _KINDS and (len(path) > 1 or fault["type"] != "extra_forbidden"):
-        del path[0]  # which of several bodies it is; no field of the request
+    if path and path[0] in KINDS and (len(path) > 1 or fault["type"] != "extra_forbidden"):
+        del path[0]  # which kind of job it is; no field of the request
     index = next((part for part in path if isinstance(part, int)), None)
     field = ".".join(part for part in path if isinstance(part, str))[:_SHOWN] or "body"
     rule = _RULES.get(fault["type"], fault["msg"])

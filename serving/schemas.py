@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -130,9 +130,6 @@ class ScoreRequest(Request):
 
 
 JobRequest = Annotated[TrainRequest | ScoreRequest, Field(discriminator="kind")]
-JOB_KINDS: tuple[str, ...] = tuple(
-    get_args(request.model_fields["kind"].annotation)[0] for request in (TrainRequest, ScoreRequest)
-)
 
 
 class EvidenceOut(BaseModel):

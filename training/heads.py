@@ -71,7 +71,7 @@ class Heads(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> HeadOutput:
         """Score states [B, T, H]; `mask` [B, T] is 1 on tokens and 0 on padding."""
-        weight, bias = (torch.split(rows, self.parts, dim=1)[_ENDS] for rows in self._both())
+        weight, bias = self._rows(ends=True)
         ends = nn.functional.linear(states, weight.flatten(0, 1), bias.flatten())
         ends = ends.reshape(*states.shape[:2], len(weight), 2, self.label_count)
         scored = self.score(states, mask)
@@ -79,12 +79,18 @@ class Heads(nn.Module):
             scored.logits, scored.attention, ends.permute(0, 2, 3, 4, 1), scored.speaker
         )
 
-    def _both(self) -> tuple[Tensor, Tensor]:
-        return self.weight, self.bias
+    def _rows(self, *, ends: bool) -> tuple[Tensor, Tensor]:
+        """Return weights and biases of the rows for the ends of evidence, or of all others."""
+
+        def pick(rows: Tensor) -> Tensor:
+            parts = torch.split(rows, self.parts, dim=1)
+            return torch.cat([part for k, part in enumerate(parts) if (k == _ENDS) is ends], 1)
+
+        return pick(self.weight), pick(self.bias)
 
     def score(self, states: Tensor, mask: Tensor) -> Scored:
         """Return all but the ends of evidence, which are half of the rows."""
-        weight, bias = (torch.cat(self._without_ends(part), 1) for part in self._both())
+        weight, bias = self._rows(ends=False)
         mapped = nn.functional.linear(states, weight.flatten(0, 1), bias.flatten())
         mapped = mapped.reshape(*states.shape[:2], *bias.shape).permute(0, 2, 3, 1)
         sizes = [size for place, size in enumerate(self.parts) if place != _ENDS]
@@ -94,17 +100,12 @@ class Heads(nn.Module):
         speaker = (torch.softmax(look + padding, dim=-1) * voices).sum(-1)
         return Scored(logits, attention, speaker)
 
-    def _without_ends(self, rows: Tensor) -> list[Tensor]:
-        parts = torch.split(rows, self.parts, dim=1)
-        return [part for place, part in enumerate(parts) if place != _ENDS]
-
     def find_ends(self, states: Tensor, labels: Tensor) -> Tensor:
         """Return ends [M, K, 2, T] of the label `labels[m]` [M] in the states [M, T, H]."""
-        weight, bias = (torch.split(rows, self.parts, dim=1)[_ENDS] for rows in self._both())
+        weight, bias = self._rows(ends=True)
         sets, count = len(weight), self.label_count
-        chosen = nn.functional.one_hot(
-            labels, count
-        ).float()  # an index's gradient varies by chance
+        # not by index, whose gradient varies by chance
+        chosen = nn.functional.one_hot(labels, count).float()
         weight = torch.einsum("ml,kslh->ksmh", chosen, weight.reshape(sets, 2, count, -1))
         bias = torch.einsum("ml,ksl->mks", chosen, bias.reshape(sets, 2, count))
         found: Tensor = torch.einsum("mth,ksmh->mkst", states, weight) + bias.unsqueeze(-1)

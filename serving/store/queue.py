@@ -21,8 +21,6 @@ from serving.store.tables import current, review_texts
 MOST_WAITING = 10_000  # texts in the queue
 _MOST_ANSWERED = 2_000  # that the ranking keeps away from
 
-Floats = npt.NDArray[np.float32]
-
 
 class ReviewQueue:
     """The texts that wait for a look, kept in the store's database."""

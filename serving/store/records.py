@@ -8,15 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
-import numpy.typing as npt
-
 from diplophrase.annotations import Annotation, text_key
-from diplophrase.classifier import Classifier
+from diplophrase.classifier import Classifier, Floats
 from diplophrase.review import Ranked
 from serving.store.conflicts import Claim
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
