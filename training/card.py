@@ -333,6 +333,7 @@ def _run(metrics: dict[str, Any]) -> str:
     seed, epochs = run["seed"], run["config"]["epochs"]
     base = "" if run["config"]["base"] == DEFAULT_BASE else " with the same `--base`"
     fast = f"--fast --from {run['parent']} " if "parent" in run else ""
+    curve = " --curve" if "learning_curve" in metrics else ""
     quantised = (
         f"; int8 against float32:\n{100 * export['int8_label_agreement']:.2f}% of label decisions"
         if "int8_label_agreement" in export
@@ -341,8 +342,20 @@ def _run(metrics: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in run["libraries"].items())
     return f"""## Run
 
-Base checkpoint {run["config"]["base"]}, seed {seed}, {epochs} epochs, commit
+Base checkpoint {run["config"]["base"]}, seed {seed}, {_passes(metrics)}, commit
 `{run["git_commit"][:12]}`. ONNX against torch:
 {export["onnx_gap"]:.1e} in probability{quantised}. {libraries}.
 
-Reproduce: `diplophrase train {fast}--seed {seed} --epochs {epochs}`{base}."""
+Reproduce: `diplophrase train {fast}--seed {seed} --epochs {epochs}{curve}`{base}."""
+
+
+def _passes(metrics: dict[str, Any]) -> str:
+    config = metrics["run"]["config"]
+    if "seed_epochs" not in config:
+        return f"{config['epochs']} epochs"
+    if not metrics["data"]["authored"]:
+        return f"{config['epochs'] + config['seed_epochs']} epochs"
+    return (
+        f"{config['epochs']} epochs of the authored sentences,\nthen {config['seed_epochs']} of "
+        f"the others with {config['replay']} authored ones each"
+    )

@@ -26,11 +26,12 @@ from diplophrase.lexicon import load_lexicon
 from diplophrase.progress import ProgressFile
 from training.base import DEFAULT_BASE, find_base
 from training.card import figures_table, summary_lines
+from training.config import TrainConfig
 from training.curve import FOLDS, SHARES
 from training.data import Paths, read_data
 from training.evaluate import evaluate_bundle, save_figures
 from training.fast import FastConfig, train_fast
-from training.finetune import Step, TrainConfig
+from training.finetune import Step
 from training.run import train
 
 
@@ -55,7 +56,9 @@ def run_training(
     given = {"seed": seed, "epochs": epochs}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     messages = Console(stderr=True)
-    stages = 2 if fast else folds + 1 + (len(SHARES) * FOLDS if curve and folds else 0)
+    stages = 2 if fast else folds + 2  # the authored sentences, the folds, the final model
+    if curve and folds:
+        stages += len(SHARES) * (FOLDS + 1)
     kept = None if progress_file is None else ProgressFile(progress_file, stages=stages)
     with _progress(messages) as bar:
         tasks: dict[str, TaskID] = {}

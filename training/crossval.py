@@ -16,11 +16,11 @@ from diplophrase.lexicon import Lexicon, add_hits
 from training import calibration
 from training.added import AddedFolds
 from training.calibration import PHRASE_WEIGHT, Fitted
+from training.config import TrainConfig
 from training.data import Data
 from training.dataset import UNKNOWN, known_targets, label_targets
-from training.finetune import TrainConfig
-from training.fit import Candidate
-from training.pool import Training
+from training.fit import Candidate, Training
+from training.stages import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,13 @@ def _usable_cells(notes: Sequence[Annotation], codebook: Codebook) -> npt.NDArra
 
 
 def plan_folds(
-    data: Data, folds: npt.NDArray[np.int64], added: AddedFolds, config: TrainConfig
+    data: Data,
+    folds: npt.NDArray[np.int64],
+    added: AddedFolds,
+    config: TrainConfig,
+    first: Stage | None,
 ) -> list[Training]:
-    """Return one training a fold, each with one thread and a seed of its own."""
+    """Return one training a fold after `first`, each with one thread and a seed of its own."""
     seeds = data.seeds
     count = int(folds.max()) + 1
     return [
@@ -84,10 +88,10 @@ def plan_folds(
             f"fold {fold + 1} of {count}",
             [
                 *[seeds[int(index)] for index in np.flatnonzero(folds != fold)],
-                *data.authored,
                 *[data.added[int(index)] for index in added.rows(fold)],
             ],
             replace(config, seed=config.seed + fold, threads=1),
+            first,
         )
         for fold in range(count)
     ]

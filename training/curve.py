@@ -13,11 +13,11 @@ from diplophrase.annotations import Annotation
 from diplophrase.classifier import Classifier
 from diplophrase.lexicon import Lexicon, add_hits
 from training.calibration import PHRASE_WEIGHT
+from training.config import TrainConfig
 from training.dataset import label_targets
-from training.finetune import TrainConfig
-from training.fit import Candidate
+from training.fit import Candidate, Training
 from training.metrics import label_table
-from training.pool import Training
+from training.stages import plan_first
 
 SHARES = (0.0, 0.25, 0.5)  # of the authored sentences; all of them are in the fold models
 FOLDS = 2  # folds that each point is measured on
@@ -43,11 +43,13 @@ def plan_curve(
     points = []
     for share in SHARES:
         part = [extra[int(k)] for k in sorted(order[: round(share * len(extra))])]
+        first = plan_first(f"{share:.0%} of the authored sentences", part, config)
         trainings = [
             Training(
                 f"{share:.0%} of the authored sentences, fold {fold + 1}",
-                [*[seeds[int(k)] for k in np.flatnonzero(folds != fold)], *part],
+                [seeds[int(k)] for k in np.flatnonzero(folds != fold)],
                 replace(config, seed=config.seed + fold, threads=1),
+                first,
             )
             for fold in range(FOLDS)
         ]

@@ -27,12 +27,13 @@ from diplophrase.origin import Origin, network_hash, read_origin
 from diplophrase.predictions import hash_text
 from training.calibration import PHRASE_WEIGHT
 from training.card import render_card
+from training.config import Recipe
 from training.crossval import OutOfFold
 from training.data import Data, Paths, read_data
 from training.dataset import build_dataset, known_targets
 from training.encoder import Encoder, cut_encoder
 from training.finetune import Step
-from training.fit import Recipe, draft_bundle
+from training.fit import draft_bundle
 from training.graft import graft, verify_graft
 from training.heads import Heads, Lesson, answer, start_at, train_heads
 from training.measure import Measured, Split, measure_answers, predict_out_of_fold, split_data

@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
+from training.config import TrainConfig
 from training.dataset import NO_EVIDENCE, UNKNOWN, Batch, iterate_batches
 from training.model import ModelOutput, PhraseModel, load_model
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything that decides a run beside its data."""
-
-    base: str
-    seed: int = 7
-    epochs: int = 4
-    batch_size: int = 32
-    encoder_rate: float = 8e-5
-    head_rate: float = 2e-3
-    layer_decay: float = 0.9  # a layer's rate against that of the layer above
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    warmup: float = 0.1  # share of the steps
-    attention_weight: float = 2.0
-    evidence_weight: float = 0.3
-    speaker_weight: float = 0.3
-    max_tokens: int = 256
-    bfloat16: bool = True
-    threads: int = 2
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 @dataclass(slots=True)
@@ -70,20 +46,28 @@ def prepare_model(config: TrainConfig, label_count: int) -> PhraseModel:
     return model
 
 
-def finetune(model: PhraseModel, dataset: Dataset, config: TrainConfig) -> Iterator[Step]:
+def finetune(
+    model: PhraseModel, dataset: Dataset, config: TrainConfig, replay: Dataset | None = None
+) -> Iterator[Step]:
     """Train `model` in place, yielding after every step.
 
+    Each pass takes `config.replay` rows of `replay` besides, drawn anew.
     A model fresh from `prepare_model` with the same dataset and config gets the same weights on
     the same machine; its dropout draws from torch's generator, which was seeded there.
     """
     generator = np.random.default_rng(config.seed)
-    steps = config.epochs * math.ceil(len(dataset) / config.batch_size)
+    again = min(config.replay, len(replay)) if replay is not None else 0
+    steps = config.epochs * math.ceil((len(dataset) + again) / config.batch_size)
     optimizer = torch.optim.AdamW(_parameter_groups(model, config))
     schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * steps), steps)
     model.train()
     number = 0
     for _ in range(config.epochs):
-        for batch in iterate_batches(dataset, size=config.batch_size, generator=generator):
+        rows = dataset
+        if replay is not None and again:
+            drawn = replay.select(generator.permutation(len(replay))[:again])
+            rows = concatenate_datasets([dataset, drawn])
+        for batch in iterate_batches(rows, size=config.batch_size, generator=generator):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bfloat16):
                 output = model(batch.input_ids, batch.attention_mask)
             parts = losses(output, batch)

@@ -11,38 +11,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from datasets import Dataset
 
-from diplophrase.annotations import SPEAKERS, Annotation, data_hash
+from diplophrase.annotations import SPEAKERS, Annotation
 from diplophrase.bundle import (
     SCHEMA_VERSION,
-    Base,
     BundleConfig,
     BundleLabel,
     Calibration,
     Domain,
     save_bundle,
 )
-from diplophrase.codebook import Codebook
 from diplophrase.lexicon import LexiconEntry
 from training.calibration import PHRASE_WEIGHT, Fitted
+from training.config import Recipe, TrainConfig
 from training.dataset import build_dataset
-from training.definitions import start_from_definitions
 from training.export import export_onnx, quantize, verify_export
-from training.finetune import Step, TrainConfig, finetune, prepare_model
+from training.finetune import Step, finetune, seed_everything
+from training.model import PhraseModel
+from training.stages import Stage, learn_first, open_tokenizer, run_key, start_model
 
 _CALIBRATION_TEXTS = 400
 # the modules whose code decides what comes out of a run
-_DECIDING = ("model", "definitions", "dataset", "finetune", "export", "fuse", "fit")
+_DECIDING = (
+    *("config", "model", "definitions", "dataset", "finetune", "stages"),
+    *("export", "fuse", "fit"),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What stays the same from fold to fold: codebook, and checkpoint."""
+class Training:
+    """What one training learns from, and how; `name` is what its progress is shown under.
 
-    codebook: Codebook
-    base: Base
-    base_path: Path
+    What `first` has is learnt before `annotations`, once for all trainings that have it in common.
+    """
+
+    name: str
+    annotations: Sequence[Annotation]
+    config: TrainConfig
+    first: Stage | None = None
+
+    @property
+    def all(self) -> list[Annotation]:
+        """Return the annotations of both stages."""
+        return [*self.annotations, *(self.first.annotations if self.first else ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +67,18 @@ class Candidate:
 
 
 def fit_or_reuse(
-    recipe: Recipe,
-    annotations: Sequence[Annotation],
-    config: TrainConfig,
-    runs: Path,
-    on_step: Callable[[Step], None],
+    recipe: Recipe, training: Training, runs: Path, on_step: Callable[[Step], None]
 ) -> Candidate:
     """Return the candidate kept below `runs` for this data, config and code, or fit it.
 
     A run that was cut off goes on where it was; a whole candidate is renamed into place last.
     """
-    kept = runs / _run_key(recipe, annotations, config)
+    kept = kept_below(runs, recipe, training)
     if not kept.is_dir():
         runs.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=runs))
         try:
-            fit_candidate(recipe, annotations, config, scratch, on_step)
+            fit_candidate(recipe, training, scratch, runs, on_step)
             scratch.rename(kept)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -78,31 +86,25 @@ def fit_or_reuse(
     return Candidate(kept / "int8", kept / "float32", manifest["onnx_gap"])
 
 
-def _run_key(recipe: Recipe, annotations: Sequence[Annotation], config: TrainConfig) -> str:
-    digest = hashlib.sha256()
-    for name in _DECIDING:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    facts = {**config.to_dict(), "base": recipe.base.revision, "codebook": recipe.codebook.hash}
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    digest.update(data_hash(annotations).encode())
-    return digest.hexdigest()[:16]
+def kept_below(runs: Path, recipe: Recipe, training: Training) -> Path:
+    """Return where the candidate of `training` is or would be kept."""
+    key = run_key(recipe, training.annotations, training.config, _DECIDING)
+    if training.first is not None:
+        key = hashlib.sha256(f"{key} {training.first.key(recipe)}".encode()).hexdigest()[:16]
+    return runs / key
 
 
 def fit_candidate(
     recipe: Recipe,
-    annotations: Sequence[Annotation],
-    config: TrainConfig,
+    training: Training,
     folder: Path,
+    runs: Path,
     on_step: Callable[[Step], None],
 ) -> Candidate:
     """Fine-tune, export, quantise and verify; write both drafts below `folder`."""
-    tokenizer = Tokenizer.from_file(str(recipe.base_path / "tokenizer.json"))
-    dataset = build_dataset(annotations, recipe.codebook.ids, tokenizer, config.max_tokens)
-    model = prepare_model(config, len(recipe.codebook.ids))
-    start_from_definitions(model, recipe.codebook.labels, tokenizer)
-    for step in finetune(model, dataset, config):
-        on_step(step)
-    encodings = tokenizer.encode_batch(_spread(annotations))
+    config, tokenizer = training.config, open_tokenizer(recipe)
+    model = _learn(recipe, training, runs, on_step)
+    encodings = tokenizer.encode_batch(_spread(training.all))
     export_onnx(model, folder / "float32.onnx")
     gap = verify_export(model, folder / "float32.onnx", encodings)
     quantize(folder / "float32.onnx", folder / "int8.onnx", encodings)
@@ -120,6 +122,28 @@ def fit_candidate(
     for kind in ("int8", "float32"):
         (folder / f"{kind}.onnx").unlink()
     return Candidate(drafts["int8"], drafts["float32"], gap)
+
+
+def _learn(
+    recipe: Recipe, training: Training, runs: Path, on_step: Callable[[Step], None]
+) -> PhraseModel:
+    def read(annotations: Sequence[Annotation]) -> Dataset:
+        labels, tokenizer = recipe.codebook.ids, open_tokenizer(recipe)
+        return build_dataset(annotations, labels, tokenizer, training.config.max_tokens)
+
+    own = read(training.annotations)
+    if training.first is None:
+        config = training.config.whole()
+        model = start_model(recipe, config)
+        steps = finetune(model, own, config)
+    else:
+        config = training.config.second()
+        model = learn_first(recipe, training.first, runs, on_step)
+        seed_everything(config.seed, config.threads)
+        steps = finetune(model, own, config, replay=read(training.first.annotations))
+    for step in steps:
+        on_step(step)
+    return model
 
 
 def _spread(annotations: Sequence[Annotation]) -> list[str]:

@@ -14,13 +14,12 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
-from diplophrase.annotations import Annotation, data_hash
+from diplophrase.annotations import Annotation
 from diplophrase.classifier import pad, plan_batches
-from training.dataset import build_dataset
-from training.definitions import start_from_definitions
-from training.finetune import Step, TrainConfig, finetune, prepare_model
-from training.fit import Recipe
+from training.config import Recipe, TrainConfig
+from training.finetune import Step
 from training.model import PhraseModel
+from training.stages import Stage, learn_first, open_tokenizer
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,14 +46,12 @@ def learn_states(
     on_step: Callable[[Step], None],
 ) -> LabelStates:
     """Fine-tune on `known` alone and read `texts`; what is kept below `runs` is not done again."""
-    kept = runs / f"states-{_key(recipe, known, texts, config)}.npz"
+    stage = Stage("authored sentences", known, config.first())
+    kept = runs / f"states-{_key(recipe, stage, texts)}.npz"
     if not kept.is_file():
-        tokenizer = Tokenizer.from_file(str(recipe.base_path / "tokenizer.json"))
-        dataset = build_dataset(known, recipe.codebook.ids, tokenizer, config.max_tokens)
-        model = prepare_model(config, len(recipe.codebook.ids))
-        start_from_definitions(model, recipe.codebook.labels, tokenizer)
-        for step in finetune(model, dataset, config):
-            on_step(step)
+        tokenizer = open_tokenizer(recipe)
+        tokenizer.enable_truncation(config.max_tokens)
+        model = learn_first(recipe, stage, runs, on_step)
         _save(kept, read_states(model, texts, tokenizer))
     with np.load(kept, allow_pickle=False) as arrays:
         return LabelStates(*(arrays[name] for name in LabelStates.__slots__))
@@ -83,20 +80,9 @@ def read_states(model: PhraseModel, texts: Sequence[str], tokenizer: Tokenizer) 
     )
 
 
-def _key(
-    recipe: Recipe, known: Sequence[Annotation], texts: Sequence[str], config: TrainConfig
-) -> str:
-    facts = {
-        "config": config.to_dict() | {"base": recipe.base.revision},
-        "codebook": recipe.codebook.hash,
-        "known": data_hash(known),
-        "texts": list(texts),
-        "code": [
-            (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
-            for name in ("label_states", "model", "definitions", "dataset", "finetune")
-        ],
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+def _key(recipe: Recipe, stage: Stage, texts: Sequence[str]) -> str:
+    facts = [stage.key(recipe), *texts, Path(__file__).read_text(encoding="utf-8")]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _save(path: Path, found: LabelStates) -> None:

@@ -16,12 +16,11 @@ from training import domain
 from training.added import AddedFolds, assign_added
 from training.baselines import rule_decisions
 from training.calibration import Fitted
+from training.config import Recipe, TrainConfig
 from training.crossval import OutOfFold, fit_out_of_fold, plan_folds, score_folds
 from training.curve import FOLDS, SHARES, plan_curve, score_curve
 from training.data import Data, Paths
 from training.dataset import label_targets
-from training.finetune import TrainConfig
-from training.fit import Recipe
 from training.folds import assign_folds, group_events, read_folds
 from training.pool import Progress, fit_all
 from training.report import (
@@ -33,6 +32,7 @@ from training.report import (
     list_predictions,
     rank_mistakes,
 )
+from training.stages import Stage
 
 _MISTAKE = ("id", "label", "kind", "score")  # what the bundle keeps of each
 
@@ -47,6 +47,7 @@ class Plan:
     folds: int
     jobs: int
     curve: bool
+    first: Stage | None  # what all folds start from
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> tuple[Measured
     split = split_data(data, paths, folds=plan.folds, seed=plan.config.seed)
     lexicon = load_lexicon(paths.lexicon)
     points = plan_curve(data.seeds, data.authored, split.seeds, plan.config) if plan.curve else []
-    trainings = plan_folds(data, split.seeds, split.added, plan.config)
+    trainings = plan_folds(data, split.seeds, split.added, plan.config, plan.first)
     trainings += [training for point in points for training in point.trainings]
     fitted = fit_all(plan.recipe, trainings, paths.runs, jobs=plan.jobs, progress=progress)
     candidates, parts = fitted[: plan.folds], fitted[plan.folds :]

@@ -10,25 +10,17 @@ import multiprocessing
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diplophrase.annotations import Annotation
-from training.finetune import Step, TrainConfig
-from training.fit import Candidate, Recipe, fit_or_reuse
+from training.config import Recipe
+from training.finetune import Step
+from training.fit import Candidate, Training, fit_or_reuse, kept_below
+from training.stages import Stage, learn_first
 
 Progress = Callable[[str, Step], None]
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """What one training learns from, and how; `name` is what its progress is shown under."""
-
-    name: str
-    annotations: Sequence[Annotation]
-    config: TrainConfig
 
 
 def fit_all(
@@ -36,9 +28,13 @@ def fit_all(
 ) -> list[Candidate]:
     """Fit or reuse every training, `jobs` at a time, and return the candidates in order.
 
+    What trainings learn first and have in common is learnt before, once.
+
     Raises:
         TrainingError: what a training raised; the others that had begun are finished and kept.
     """
+    for stage in _missing_firsts(recipe, trainings, runs):
+        learn_first(recipe, stage, runs, partial(progress, stage.name))
     if jobs == 1:
         return [_fit(recipe, training, runs, progress) for training in trainings]
     context = multiprocessing.get_context("spawn")
@@ -55,11 +51,18 @@ def fit_all(
             return [future.result() for future in futures]
 
 
-def _fit(recipe: Recipe, training: Training, runs: Path, progress: Progress) -> Candidate:
-    def show(step: Step) -> None:
-        progress(training.name, step)
+def _missing_firsts(recipe: Recipe, trainings: Sequence[Training], runs: Path) -> list[Stage]:
+    """Return each first stage, once, of the trainings whose candidates are not kept."""
+    firsts = {
+        training.first.key(recipe): training.first
+        for training in trainings
+        if training.first is not None and not kept_below(runs, recipe, training).is_dir()
+    }
+    return list(firsts.values())
 
-    return fit_or_reuse(recipe, training.annotations, training.config, runs, show)
+
+def _fit(recipe: Recipe, training: Training, runs: Path, progress: Progress) -> Candidate:
+    return fit_or_reuse(recipe, training, runs, partial(progress, training.name))
 
 
 def _fit_in_child(recipe: Recipe, training: Training, runs: Path, steps: Any) -> Candidate:

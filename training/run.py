@@ -27,15 +27,16 @@ from training.agreement import measure_agreement
 from training.base import find_base
 from training.baselines import embed as embed_texts
 from training.card import render_card
+from training.config import Recipe, TrainConfig
 from training.data import Data, Paths, read_data
 from training.dataset import label_targets
 from training.domain import embed, fit_domain
-from training.finetune import TrainConfig
-from training.fit import Candidate, Recipe, draft_bundle
+from training.fit import Candidate, Training, draft_bundle
 from training.measure import Plan, cross_validate
 from training.naming import name_labels
 from training.plots import draw_plots
-from training.pool import Progress, Training, fit_all
+from training.pool import Progress, fit_all
+from training.stages import plan_first
 from training.unlabelled import mark_unknown
 
 MIN_INT8_AGREEMENT = 0.985  # of label decisions, int8 against float32
@@ -83,12 +84,13 @@ def train(
         "data": describe_data(data, digest),
         "agreement": read_agreement(paths),
     }
+    first = plan_first("authored sentences", data.authored, config)
     measured = foreignness = None
     if folds:
-        plan = Plan(paths, recipe, config, folds, jobs, curve)
+        plan = Plan(paths, recipe, config, folds, jobs, curve, first)
         measured, foreignness = cross_validate(plan, data, progress)
         metrics |= measured.metrics
-    training = Training("final model", data.all, config)
+    training = Training("final model", [*data.seeds, *data.added], config, first)
     [candidate] = fit_all(recipe, [training], paths.runs, jobs=1, progress=progress)
     metrics["export"] = _check_quantised(candidate, data.seeds)
     metrics["export"]["onnx_gap"] = candidate.export_gap

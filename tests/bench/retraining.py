@@ -13,10 +13,10 @@ import numpy as np
 
 from diplophrase.lexicon import load_lexicon
 from training.base import DEFAULT_BASE, find_base
+from training.config import Recipe, TrainConfig
 from training.data import Data, Paths, read_data
 from training.dataset import label_targets
-from training.finetune import Step, TrainConfig
-from training.fit import Recipe
+from training.finetune import Step
 from training.folds import assign_folds, group_events
 from training.improves import (
     Heads,

@@ -18,8 +18,8 @@ from tests.e2e.test_jobs import small_labels
 from tests.integration.conftest import ROOT
 from tests.integration.test_docs import place, run_page  # noqa: F401
 from tests.unit.training_fixtures import write_base
+from training.config import TrainConfig
 from training.data import Paths
-from training.finetune import TrainConfig
 from training.run import train
 
 ANNOTATIONS = ROOT / "labels" / "annotations"

@@ -12,8 +12,9 @@ from training_fixtures import make_codebook, make_notes, write_base
 from diplophrase.annotations import Annotation
 
 if TYPE_CHECKING:
-    from training.finetune import Step, TrainConfig
-    from training.fit import Candidate, Recipe
+    from training.config import Recipe, TrainConfig
+    from training.finetune import Step
+    from training.fit import Candidate
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The tiny model after it has learnt sixteen sentences by heart, as two drafts."""
     from training.base import find_base
-    from training.finetune import TrainConfig
-    from training.fit import Recipe, fit_candidate
+    from training.config import Recipe, TrainConfig
+    from training.fit import Training, fit_candidate
 
     base, path = find_base(str(tiny_base))
     recipe = Recipe(make_codebook(), base, path)
     config = TrainConfig(
         base=str(path),
         epochs=80,
+        seed_epochs=0,
         batch_size=8,
         encoder_rate=3e-3,
         head_rate=2e-2,
@@ -60,5 +62,6 @@ def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     )
     notes, steps = make_notes(), []
     folder = tmp_path_factory.mktemp("candidate")
-    candidate = fit_candidate(recipe, notes, config, folder, steps.append)
+    training = Training("tiny", notes, config)
+    candidate = fit_candidate(recipe, training, folder, folder, steps.append)
     return Trained(notes, recipe, config, steps, candidate)

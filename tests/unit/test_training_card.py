@@ -165,6 +165,29 @@ def test_every_figure_is_on_the_card(sentence: str):
     assert sentence in flowing(card())
 
 
+@pytest.mark.parametrize(
+    ("authored", "passes"),
+    [
+        (
+            900,
+            "3 epochs of the authored sentences, then 4 of the others with 200 authored ones each",
+        ),
+        (0, "7 epochs"),
+    ],
+)
+def test_the_card_tells_the_stages_of_the_training(authored: int, passes: str):
+    config = {"base": "tiny/base", "epochs": 3, "seed_epochs": 4, "replay": 200}
+    run = METRICS["run"] | {"config": config}
+    written = flowing(card(run=run, data=METRICS["data"] | {"authored": authored}))
+    assert f"seed 7, {passes}, commit" in written
+    assert "`diplophrase train --seed 7 --epochs 3`" in written
+
+
+def test_the_card_of_a_curve_tells_how_to_get_it_again():
+    curve = [{"authored": 0, "macro_f1": 0.5, "micro_f1": 0.5, "labels": 9}]
+    assert "--epochs 4 --curve`" in flowing(card(learning_curve=curve))
+
+
 def test_a_run_without_folds_says_that_nothing_was_measured():
     written = flowing(card(cross_validation=None, reliability=None, mistakes=None))
     assert "Quality not measured in this run." in written

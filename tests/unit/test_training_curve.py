@@ -20,15 +20,14 @@ def test_shares_of_the_authored_sentences_hold_one_another(trained):
     assert [point.share for point in points] == list(SHARES)
     known = {note.id for note in extra}
     for fold in range(FOLDS):
-        parts = [
-            {note.id for note in point.trainings[fold].annotations} & known for point in points
-        ]
+        parts = [{note.id for note in point.trainings[fold].all} & known for point in points]
         assert [len(part) for part in parts] == [round(share * len(extra)) for share in SHARES]
         assert all(one <= two for one, two in pairwise(parts))
         held = {seeds[k].id for k in np.flatnonzero(folds == fold)}
         for point in points:
             training = point.trainings[fold]
-            assert not held & {note.id for note in training.annotations}
+            assert not held & {note.id for note in training.all}
+            assert not known & {note.id for note in training.annotations}
             assert (training.config.seed, training.config.threads) == (
                 trained.config.seed + fold,
                 1,

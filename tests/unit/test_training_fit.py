@@ -21,13 +21,15 @@ from diplophrase.errors import BundleError, TrainingError
 from diplophrase.lexicon import LexiconEntry
 from training import fit as fit_module
 from training.calibration import PHRASE_WEIGHT, Fitted
+from training.config import TrainConfig
 from training.dataset import NO_EVIDENCE, Batch, build_dataset
 from training.definitions import start_from_definitions
 from training.export import verify_export
-from training.finetune import TrainConfig, finetune, losses, prepare_model
-from training.fit import _spread, bundle_config, draft_bundle, fit_or_reuse
+from training.finetune import finetune, losses, prepare_model
+from training.fit import Training, _spread, bundle_config, draft_bundle, fit_or_reuse
 from training.metrics import span_f1
 from training.model import ModelOutput, PhraseModel
+from training.stages import plan_first
 
 KINDS = ("float32", "int8")
 
@@ -315,8 +317,8 @@ def tell_nothing(step) -> None:
 def test_a_run_is_used_again_for_the_same_data_config_and_base(trained, tmp_path, monkeypatch):
     fitted = []
 
-    def fit(recipe, notes, config, folder: Path, on_step) -> None:
-        fitted.append(config.seed)
+    def fit(recipe, training, folder: Path, runs, on_step) -> None:
+        fitted.append(training.config.seed)
         for kind in KINDS:
             (folder / kind).mkdir()
         (folder / "float32" / "manifest.json").write_text('{"onnx_gap": 2e-7}')
@@ -324,8 +326,9 @@ def test_a_run_is_used_again_for_the_same_data_config_and_base(trained, tmp_path
     monkeypatch.setattr(fit_module, "fit_candidate", fit)
     runs = tmp_path / "runs"
 
-    def ask(recipe=trained.recipe, notes=trained.notes, config=trained.config):
-        return fit_or_reuse(recipe, notes, config, runs, tell_nothing)
+    def ask(recipe=trained.recipe, notes=trained.notes, config=trained.config, first=None):
+        training = Training("again", notes, config, first)
+        return fit_or_reuse(recipe, training, runs, tell_nothing)
 
     first = ask()
     assert ask() == first
@@ -337,21 +340,24 @@ def test_a_run_is_used_again_for_the_same_data_config_and_base(trained, tmp_path
         ask(config=replace(trained.config, seed=8)),
         ask(notes=trained.notes[1:]),
         ask(recipe=replace(trained.recipe, base=other_base)),
+        ask(first=plan_first("before", trained.notes[:1], trained.config)),
+        ask(first=plan_first("before", trained.notes[:2], trained.config)),
     ]
-    assert fitted == [7, 8, 7, 7]
-    assert len({candidate.int8 for candidate in [first, *others]}) == 4
+    assert fitted == [7, 8, 7, 7, 7, 7]
+    assert len({candidate.int8 for candidate in [first, *others]}) == 6
     assert ask(config=replace(trained.config, base="elsewhere")) == first
-    assert fitted == [7, 8, 7, 7]
+    assert len(fitted) == 6
 
 
 def test_a_run_that_fails_leaves_nothing_to_use_again(trained, tmp_path, monkeypatch):
-    def fail(recipe, notes, config, folder: Path, on_step) -> None:
+    def fail(recipe, training, folder: Path, runs, on_step) -> None:
         (folder / "half").write_text("done")
         raise TrainingError("Out of luck.")
 
     monkeypatch.setattr(fit_module, "fit_candidate", fail)
+    training = Training("bad luck", trained.notes, trained.config)
     with pytest.raises(TrainingError, match=r"^Out of luck\.$"):
-        fit_or_reuse(trained.recipe, trained.notes, trained.config, tmp_path, tell_nothing)
+        fit_or_reuse(trained.recipe, training, tmp_path, tell_nothing)
     assert list(tmp_path.iterdir()) == []
 
 

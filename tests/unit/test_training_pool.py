@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training.pool import Training, fit_all
+from training.fit import Training
+from training.pool import fit_all
 
 
 def plan(trained, *seeds: int) -> list[Training]:
