@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from diplophrase.annotations import Annotation, data_hash
@@ -75,7 +75,7 @@ def learn_first(
 ) -> PhraseModel:
     """Return the model after its first stage, which is kept below `runs` and not learnt again."""
     model = start_model(recipe, stage.config)
-    kept = runs / f"first-{stage.key(recipe)}.pt"
+    kept = runs / f"first-{stage.key(recipe)}.safetensors"
     if not kept.is_file():
         labels = recipe.codebook.ids
         tokenizer = open_tokenizer(recipe)
@@ -84,7 +84,7 @@ def learn_first(
             on_step(step)
         _save(kept, model)
     # word embeddings are not learnt and stay those of the checkpoint
-    model.load_state_dict(torch.load(kept, weights_only=True), strict=False)
+    model.load_state_dict(load_file(kept), strict=False)
     return model
 
 
@@ -93,7 +93,7 @@ def _save(path: Path, model: PhraseModel) -> None:
     learnt = {name: value for name, value in model.named_parameters() if value.requires_grad}
     scratch = path.with_suffix(f".{os.getpid()}.new")
     try:
-        torch.save({name: value.detach() for name, value in learnt.items()}, scratch)
+        save_file({name: value.detach().contiguous() for name, value in learnt.items()}, scratch)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)

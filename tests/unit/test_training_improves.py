@@ -241,5 +241,5 @@ def test_what_was_learnt_is_kept_for_the_same_sentences_and_config(trained, tmp_
         learn_states(trained.recipe, known, texts, config, tmp_path, steps.append)
     assert [step.number for step in steps] == [1, 2, 1, 2]
     learn_states(trained.recipe, trained.notes, texts[1:], config, tmp_path, steps.append)
-    assert len(steps) == 6
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(steps) == 4  # other sentences are read by the encoder that is there
+    assert len(list(tmp_path.glob("states-*.npz"))) == 3

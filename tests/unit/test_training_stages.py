@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 from training_fixtures import LABELS
 
 from diplophrase.classifier import Classifier
@@ -41,7 +42,7 @@ def test_the_first_stage_is_learnt_once_and_read_back_whole(trained, tmp_path: P
     assert same(learnt, weights(learn_first(trained.recipe, stage, tmp_path, steps.append)))
     assert len(steps) == 4
     [kept] = tmp_path.iterdir()
-    assert "encoder.embeddings.word_embeddings.weight" not in torch.load(kept, weights_only=True)
+    assert "encoder.embeddings.word_embeddings.weight" not in load_file(kept)
 
 
 def test_what_decides_the_second_stage_does_not_change_the_first(trained):
@@ -112,7 +113,7 @@ def test_trainings_share_what_they_learn_first(trained, tmp_path: Path):
     assert [name for name, _ in shown].count("run 3") == 6
     networks = {(candidate.int8 / "model.onnx").read_bytes() for candidate in candidates}
     assert len(networks) == 2
-    assert len(list(tmp_path.glob("first-*.pt"))) == 1
+    assert len(list(tmp_path.glob("first-*.safetensors"))) == 1
     shown.clear()
     assert fit_all(trained.recipe, plan, tmp_path, jobs=1, progress=show) == candidates
     assert shown == []
