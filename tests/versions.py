@@ -49,6 +49,18 @@ def committed_predictions() -> list[Row]:
     return rows
 
 
+def recall(label: str, change: Change | None = None) -> tuple[float, int]:
+    """Return the share of a label's sentences that the committed bundle finds, and their number.
+
+    `change` alters the answers as in `measured_version`.
+    """
+    rows = committed_predictions()
+    if change is not None:
+        change(rows)
+    found = [label in row["given"] for row in rows if label in row["gold"]]
+    return sum(found) / len(found), len(found)
+
+
 def measured_version(models: Path, name: str, change: Change | None = None) -> Path:
     """Add the committed bundle to `models` as `name`, with answers that `change` may alter.
 
