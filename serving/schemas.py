@@ -59,10 +59,12 @@ class StatementRequest(Request):
 class TrainOptions(Request):
     """What a training may be told; what is left out is as `diplophrase train` has it."""
 
-    fast: bool = Field(False, description="train the heads alone, in well under a minute")
+    fast: bool = Field(False, description="train the heads alone, in a minute or two")
     folds: int | None = Field(None, ge=0, le=20, description="0: no figures, no calibration")
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="seed of the whole run")
-    epochs: int | None = Field(None, ge=1, le=1_000, description="passes over the data")
+    epochs: int | None = Field(
+        None, ge=1, le=1_000, description="passes over the authored sentences"
+    )
     name: str | None = Field(None, pattern=VERSION_NAME, description="name of the new version")
 
 

@@ -357,5 +357,5 @@ def _passes(metrics: dict[str, Any]) -> str:
         return f"{config['epochs'] + config['seed_epochs']} epochs"
     return (
         f"{config['epochs']} epochs of the authored sentences,\nthen {config['seed_epochs']} of "
-        f"the others with {config['replay']} authored ones each"
+        f"the others with {min(config['replay'], metrics['data']['authored'])} authored ones each"
     )

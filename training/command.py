@@ -56,9 +56,7 @@ def run_training(
     given = {"seed": seed, "epochs": epochs}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     messages = Console(stderr=True)
-    stages = 2 if fast else folds + 2  # the authored sentences, the folds, the final model
-    if curve and folds:
-        stages += len(SHARES) * (FOLDS + 1)
+    stages = 2 if fast else _count_stages(paths, folds, curve=curve)
     kept = None if progress_file is None else ProgressFile(progress_file, stages=stages)
     with _progress(messages) as bar:
         tasks: dict[str, TaskID] = {}
@@ -91,6 +89,13 @@ def run_training(
         f"Wrote {bundle.path}. It answers after: diplophrase models promote {bundle.version}"
     )
     typer.echo(bundle.version)
+
+
+def _count_stages(paths: Paths, folds: int, *, curve: bool) -> int:
+    """Return how many trainings a run takes: folds, final model, and what comes before them."""
+    first = int((paths.annotations / "authored.jsonl").is_file())
+    parts = sum(share > 0 for share in SHARES) * first + len(SHARES) * FOLDS
+    return first + folds + 1 + (parts if curve and folds else 0)
 
 
 def _answers() -> Console:

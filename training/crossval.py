@@ -20,7 +20,7 @@ from training.config import TrainConfig
 from training.data import Data
 from training.dataset import UNKNOWN, known_targets, label_targets
 from training.fit import Candidate, Training
-from training.stages import Stage
+from training.stages import FirstStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def plan_folds(
     folds: npt.NDArray[np.int64],
     added: AddedFolds,
     config: TrainConfig,
-    first: Stage | None,
+    first: FirstStage | None,
 ) -> list[Training]:
     """Return one training a fold after `first`, each with one thread and a seed of its own."""
     seeds = data.seeds

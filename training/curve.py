@@ -33,25 +33,21 @@ class Point:
 
 
 def plan_curve(
-    seeds: Sequence[Annotation],
-    extra: Sequence[Annotation],
-    folds: npt.NDArray[np.int64],
-    config: TrainConfig,
+    whole: Sequence[Training], authored: Sequence[Annotation], config: TrainConfig
 ) -> list[Point]:
-    """Return the trainings of each point but the last; shares hold one another."""
-    order = np.random.default_rng(config.seed).permutation(len(extra))
+    """Return the trainings of each point but the last; shares hold one another.
+
+    `whole` are the folds' trainings, which have all authored sentences: the last point.
+    """
+    order = np.random.default_rng(config.seed).permutation(len(authored))
     points = []
     for share in SHARES:
-        part = [extra[int(k)] for k in sorted(order[: round(share * len(extra))])]
-        first = plan_first(f"{share:.0%} of the authored sentences", part, config)
+        part = [authored[int(k)] for k in sorted(order[: round(share * len(authored))])]
+        name = f"{share:.0%} of the authored sentences"
+        first = plan_first(name, part, config)
         trainings = [
-            Training(
-                f"{share:.0%} of the authored sentences, fold {fold + 1}",
-                [seeds[int(k)] for k in np.flatnonzero(folds != fold)],
-                replace(config, seed=config.seed + fold, threads=1),
-                first,
-            )
-            for fold in range(FOLDS)
+            replace(training, name=f"{name}, {training.name}", first=first)
+            for training in whole[:FOLDS]
         ]
         points.append(Point(share, trainings))
     return points

@@ -52,8 +52,8 @@ def finetune(
     """Train `model` in place, yielding after every step.
 
     Each pass takes `config.replay` rows of `replay` besides, drawn anew.
-    A model fresh from `prepare_model` with the same dataset and config gets the same weights on
-    the same machine; its dropout draws from torch's generator, which was seeded there.
+    The same model with the same dataset and config gets the same weights after `seed_everything` on
+    the same machine; its dropout draws from torch's generator.
     """
     generator = np.random.default_rng(config.seed)
     again = min(config.replay, len(replay)) if replay is not None else 0

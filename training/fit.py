@@ -29,7 +29,7 @@ from training.dataset import build_dataset
 from training.export import export_onnx, quantize, verify_export
 from training.finetune import Step, finetune, seed_everything
 from training.model import PhraseModel
-from training.stages import Stage, learn_first, open_tokenizer, run_key, start_model
+from training.stages import FirstStage, learn_first, open_tokenizer, run_key, start_model
 
 _CALIBRATION_TEXTS = 400
 # the modules whose code decides what comes out of a run
@@ -49,7 +49,7 @@ class Training:
     name: str
     annotations: Sequence[Annotation]
     config: TrainConfig
-    first: Stage | None = None
+    first: FirstStage | None = None
 
     @property
     def all(self) -> list[Annotation]:
@@ -79,11 +79,19 @@ def fit_or_reuse(
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=runs))
         try:
             fit_candidate(recipe, training, scratch, runs, on_step)
-            scratch.rename(kept)
+            _keep(scratch, kept)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     manifest = json.loads((kept / "float32" / "manifest.json").read_text(encoding="utf-8"))
     return Candidate(kept / "int8", kept / "float32", manifest["onnx_gap"])
+
+
+def _keep(scratch: Path, kept: Path) -> None:
+    try:
+        scratch.rename(kept)
+    except OSError:
+        if not kept.is_dir():  # another process may have made the same one meanwhile
+            raise
 
 
 def kept_below(runs: Path, recipe: Recipe, training: Training) -> Path:
@@ -102,8 +110,9 @@ def fit_candidate(
     on_step: Callable[[Step], None],
 ) -> Candidate:
     """Fine-tune, export, quantise and verify; write both drafts below `folder`."""
-    config, tokenizer = training.config, open_tokenizer(recipe)
+    config = training.config
     model = _learn(recipe, training, runs, on_step)
+    tokenizer = open_tokenizer(recipe, config.max_tokens)
     encodings = tokenizer.encode_batch(_spread(training.all))
     export_onnx(model, folder / "float32.onnx")
     gap = verify_export(model, folder / "float32.onnx", encodings)
@@ -128,8 +137,9 @@ def _learn(
     recipe: Recipe, training: Training, runs: Path, on_step: Callable[[Step], None]
 ) -> PhraseModel:
     def read(annotations: Sequence[Annotation]) -> Dataset:
-        labels, tokenizer = recipe.codebook.ids, open_tokenizer(recipe)
-        return build_dataset(annotations, labels, tokenizer, training.config.max_tokens)
+        max_tokens = training.config.max_tokens
+        tokenizer = open_tokenizer(recipe, max_tokens)
+        return build_dataset(annotations, recipe.codebook.ids, tokenizer, max_tokens)
 
     own = read(training.annotations)
     if training.first is None:

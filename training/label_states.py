@@ -19,7 +19,7 @@ from diplophrase.classifier import pad, plan_batches
 from training.config import Recipe, TrainConfig
 from training.finetune import Step
 from training.model import PhraseModel
-from training.stages import Stage, learn_first, open_tokenizer
+from training.stages import FirstStage, learn_first, open_tokenizer
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,11 +46,10 @@ def learn_states(
     on_step: Callable[[Step], None],
 ) -> LabelStates:
     """Fine-tune on `known` alone and read `texts`; what is kept below `runs` is not done again."""
-    stage = Stage("authored sentences", known, config.first())
+    stage = FirstStage("authored sentences", known, config.first())
     kept = runs / f"states-{_key(recipe, stage, texts)}.npz"
     if not kept.is_file():
-        tokenizer = open_tokenizer(recipe)
-        tokenizer.enable_truncation(config.max_tokens)
+        tokenizer = open_tokenizer(recipe, config.max_tokens)
         model = learn_first(recipe, stage, runs, on_step)
         _save(kept, read_states(model, texts, tokenizer))
     with np.load(kept, allow_pickle=False) as arrays:
@@ -80,7 +79,7 @@ def read_states(model: PhraseModel, texts: Sequence[str], tokenizer: Tokenizer) 
     )
 
 
-def _key(recipe: Recipe, stage: Stage, texts: Sequence[str]) -> str:
+def _key(recipe: Recipe, stage: FirstStage, texts: Sequence[str]) -> str:
     facts = [stage.key(recipe), *texts, Path(__file__).read_text(encoding="utf-8")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 

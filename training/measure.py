@@ -32,7 +32,7 @@ from training.report import (
     list_predictions,
     rank_mistakes,
 )
-from training.stages import Stage
+from training.stages import FirstStage
 
 _MISTAKE = ("id", "label", "kind", "score")  # what the bundle keeps of each
 
@@ -47,7 +47,7 @@ class Plan:
     folds: int
     jobs: int
     curve: bool
-    first: Stage | None  # what all folds start from
+    first: FirstStage | None  # what all folds start from
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def cross_validate(plan: Plan, data: Data, progress: Progress) -> tuple[Measured
     paths, codebook = plan.paths, data.codebook
     split = split_data(data, paths, folds=plan.folds, seed=plan.config.seed)
     lexicon = load_lexicon(paths.lexicon)
-    points = plan_curve(data.seeds, data.authored, split.seeds, plan.config) if plan.curve else []
     trainings = plan_folds(data, split.seeds, split.added, plan.config, plan.first)
+    points = plan_curve(trainings, data.authored, plan.config) if plan.curve else []
     trainings += [training for point in points for training in point.trainings]
     fitted = fit_all(plan.recipe, trainings, paths.runs, jobs=plan.jobs, progress=progress)
     candidates, parts = fitted[: plan.folds], fitted[plan.folds :]

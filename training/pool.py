@@ -17,7 +17,7 @@ from typing import Any
 from training.config import Recipe
 from training.finetune import Step
 from training.fit import Candidate, Training, fit_or_reuse, kept_below
-from training.stages import Stage, learn_first
+from training.stages import FirstStage, learn_first
 
 Progress = Callable[[str, Step], None]
 _POLL_SECONDS = 0.5
@@ -51,7 +51,7 @@ def fit_all(
             return [future.result() for future in futures]
 
 
-def _missing_firsts(recipe: Recipe, trainings: Sequence[Training], runs: Path) -> list[Stage]:
+def _missing_firsts(recipe: Recipe, trainings: Sequence[Training], runs: Path) -> list[FirstStage]:
     """Return each first stage, once, of the trainings whose candidates are not kept."""
     firsts = {
         training.first.key(recipe): training.first

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
 from diplophrase.annotations import Annotation, data_hash
+from diplophrase.files import write_whole
 from training.config import Recipe, TrainConfig
 from training.dataset import build_dataset
 from training.definitions import start_from_definitions
@@ -28,7 +29,7 @@ _DECIDING = ("model", "definitions", "dataset", "finetune", "stages")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class FirstStage:
     """What is learnt first, and how; `name` is what its progress is shown under."""
 
     name: str
@@ -40,19 +41,28 @@ class Stage:
         return run_key(recipe, self.annotations, self.config, _DECIDING)
 
 
-def plan_first(name: str, annotations: Sequence[Annotation], config: TrainConfig) -> Stage | None:
+def plan_first(
+    name: str, annotations: Sequence[Annotation], config: TrainConfig
+) -> FirstStage | None:
     """Return the first stage of a training with `config`, or none if there is nothing to learn."""
-    return Stage(name, annotations, config.first()) if annotations else None
+    return FirstStage(name, annotations, config.first()) if annotations else None
 
 
 def run_key(
     recipe: Recipe, annotations: Sequence[Annotation], config: TrainConfig, modules: Sequence[str]
 ) -> str:
-    """Return what tells runs apart: the data, the numbers, the checkpoint, the code."""
+    """Return what tells runs apart: data, numbers, checkpoint, code, and the libraries."""
     digest = hashlib.sha256()
     for name in modules:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    facts = {**config.to_dict(), "base": recipe.base.revision, "codebook": recipe.codebook.hash}
+    tokenizer = (recipe.base_path / "tokenizer.json").read_bytes()
+    facts = {
+        **config.to_dict(),
+        "base": recipe.base.revision,
+        "tokenizer": hashlib.sha256(tokenizer).hexdigest(),
+        "codebook": recipe.codebook.hash,
+        "libraries": {name: version(name) for name in ("torch", "transformers", "onnxruntime")},
+    }
     digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(data_hash(annotations).encode())
     return digest.hexdigest()[:16]
@@ -61,39 +71,37 @@ def run_key(
 def start_model(recipe: Recipe, config: TrainConfig) -> PhraseModel:
     """Seed everything and return the model that has learnt nothing but the definitions."""
     model = prepare_model(config, len(recipe.codebook.ids))
-    start_from_definitions(model, recipe.codebook.labels, open_tokenizer(recipe))
+    tokenizer = open_tokenizer(recipe, config.max_tokens)
+    start_from_definitions(model, recipe.codebook.labels, tokenizer)
     return model
 
 
-def open_tokenizer(recipe: Recipe) -> Tokenizer:
-    """Return the checkpoint's tokenizer."""
-    return Tokenizer.from_file(str(recipe.base_path / "tokenizer.json"))
+def open_tokenizer(recipe: Recipe, max_tokens: int) -> Tokenizer:
+    """Return the checkpoint's tokenizer, without padding, that cuts at `max_tokens`.
+
+    A checkpoint's file may pad and cut every text to a length of its own.
+    """
+    tokenizer = Tokenizer.from_file(str(recipe.base_path / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
 
 
 def learn_first(
-    recipe: Recipe, stage: Stage, runs: Path, on_step: Callable[[Step], None]
+    recipe: Recipe, stage: FirstStage, runs: Path, on_step: Callable[[Step], None]
 ) -> PhraseModel:
     """Return the model after its first stage, which is kept below `runs` and not learnt again."""
     model = start_model(recipe, stage.config)
     kept = runs / f"first-{stage.key(recipe)}.safetensors"
     if not kept.is_file():
-        labels = recipe.codebook.ids
-        tokenizer = open_tokenizer(recipe)
-        dataset = build_dataset(stage.annotations, labels, tokenizer, stage.config.max_tokens)
+        labels, max_tokens = recipe.codebook.ids, stage.config.max_tokens
+        tokenizer = open_tokenizer(recipe, max_tokens)
+        dataset = build_dataset(stage.annotations, labels, tokenizer, max_tokens)
         for step in finetune(model, dataset, stage.config):
             on_step(step)
-        _save(kept, model)
+        learnt = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        runs.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, save({name: value.detach() for name, value in learnt.items()}))
     # word embeddings are not learnt and stay those of the checkpoint
     model.load_state_dict(load_file(kept), strict=False)
     return model
-
-
-def _save(path: Path, model: PhraseModel) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    learnt = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    scratch = path.with_suffix(f".{os.getpid()}.new")
-    try:
-        save_file({name: value.detach().contiguous() for name, value in learnt.items()}, scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -178,7 +178,9 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the new version.")] = None,
     folds: Annotated[int, typer.Option(min=0, max=20, help="0: no figures, no calibration.")] = 5,
     seed: Annotated[int | None, typer.Option(help="Seed of the whole run.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the authored sentences.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at a time.")] = 2,
     curve: Annotated[bool, typer.Option(help="Measure with fewer authored sentences too.")] = False,
     progress: Annotated[

@@ -1,4 +1,4 @@
-"""The setfit package on a labelled file, from the committed model's checkpoint and sentences.
+"""The setfit package on a labelled file, from the checkpoint and the sentences of our own training.
 
 Needs `pip install setfit`, which is no dependency of this project.
 """
@@ -35,12 +35,13 @@ def main() -> None:
     torch.manual_seed(given.seed)
     torch.set_num_threads(given.threads)
     data = read_data(Paths(ROOT / "labels", ROOT / "seeds" / "sources.yaml", ROOT / "models"))
-    labels = data.codebook.ids
+    labels = [label for label in data.codebook.ids if label not in data.codebook.own]
+    notes = [*data.seeds, *data.authored]
     _, base = find_base(DEFAULT_BASE)
     known = Dataset.from_dict(
         {
-            "text": [note.text for note in data.all],
-            "label": label_targets(data.all, labels).astype(int).tolist(),
+            "text": [note.text for note in notes],
+            "label": label_targets(notes, labels).astype(int).tolist(),
         }
     )
     model = SetFitModel.from_pretrained(str(base), multi_target_strategy="one-vs-rest")
@@ -56,9 +57,9 @@ def main() -> None:
         )
         Trainer(model=model, args=arguments, train_dataset=known).train()
     print(f"trained on {len(known)} sentences in {time.monotonic() - started:.0f} s", flush=True)
-    notes = check_annotations(given.data, data.codebook, record=True)
-    answers = np.asarray(model.predict([note.text for note in notes])) > 0
-    truth = label_targets(notes, labels) > 0
+    unseen = check_annotations(given.data, data.codebook, record=True)
+    answers = np.asarray(model.predict([note.text for note in unseen])) > 0
+    truth = label_targets(unseen, labels) > 0
     table = label_table(answers, truth, labels, min_support=MIN_SUPPORT)
     print(f"macro-F1 {table['macro']['f1']:.4f}, micro-F1 {table['micro']['f1']:.4f}")
 

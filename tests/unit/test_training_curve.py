@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,8 @@ from training_fixtures import LABELS
 
 from diplophrase.lexicon import LexiconEntry, build_lexicon
 from training.curve import FOLDS, SHARES, plan_curve, score_curve
+from training.fit import Training
+from training.stages import plan_first
 
 KEYWORDS = build_lexicon({label: LexiconEntry(match=(label,)) for label in LABELS})
 
@@ -16,7 +19,16 @@ KEYWORDS = build_lexicon({label: LexiconEntry(match=(label,)) for label in LABEL
 def test_shares_of_the_authored_sentences_hold_one_another(trained):
     seeds, extra = trained.notes[:6], trained.notes[6:]
     folds = np.array([0, 0, 1, 1, 2, 2])
-    points = plan_curve(seeds, extra, folds, trained.config)
+    whole = [
+        Training(
+            f"fold {fold + 1} of 3",
+            [seeds[int(k)] for k in np.flatnonzero(folds != fold)],
+            replace(trained.config, seed=trained.config.seed + fold, threads=1),
+            plan_first("authored sentences", extra, trained.config),
+        )
+        for fold in range(3)
+    ]
+    points = plan_curve(whole, extra, trained.config)
     assert [point.share for point in points] == list(SHARES)
     known = {note.id for note in extra}
     for fold in range(FOLDS):
@@ -26,6 +38,7 @@ def test_shares_of_the_authored_sentences_hold_one_another(trained):
         held = {seeds[k].id for k in np.flatnonzero(folds == fold)}
         for point in points:
             training = point.trainings[fold]
+            assert training.annotations == whole[fold].annotations
             assert not held & {note.id for note in training.all}
             assert not known & {note.id for note in training.annotations}
             assert (training.config.seed, training.config.threads) == (

@@ -29,7 +29,7 @@ from training.finetune import finetune, losses, prepare_model
 from training.fit import Training, _spread, bundle_config, draft_bundle, fit_or_reuse
 from training.metrics import span_f1
 from training.model import ModelOutput, PhraseModel
-from training.stages import plan_first
+from training.stages import open_tokenizer, plan_first
 
 KINDS = ("float32", "int8")
 
@@ -39,9 +39,7 @@ def open_draft(trained, kind: str) -> Classifier:
 
 
 def tokenizer_of(trained) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(trained.recipe.base_path / "tokenizer.json"))
-    tokenizer.enable_truncation(trained.config.max_tokens)
-    return tokenizer
+    return open_tokenizer(trained.recipe, trained.config.max_tokens)
 
 
 def train_again(trained, **changes) -> tuple[PhraseModel, list[float]]:

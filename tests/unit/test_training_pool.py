@@ -39,7 +39,10 @@ def test_side_by_side_gives_what_one_by_one_gives(trained, one_by_one, tmp_path:
 
 
 def test_what_a_training_raises_reaches_the_caller(trained, tmp_path: Path):
-    broken = replace(trained.recipe, base_path=tmp_path / "gone")
-    with pytest.raises(Exception, match=r"No such file|gone"):
-        fit_all(broken, plan(trained, 3, 4, 5), tmp_path / "runs", jobs=2, progress=lambda *_: 0)
+    broken = [
+        replace(training, config=replace(training.config, base=str(tmp_path / "gone")))
+        for training in plan(trained, 3, 4, 5)
+    ]
+    with pytest.raises(Exception, match="gone"):
+        fit_all(trained.recipe, broken, tmp_path / "runs", jobs=2, progress=lambda *_: 0)
     assert not [path for path in (tmp_path / "runs").iterdir() if path.name.startswith(".new-")]

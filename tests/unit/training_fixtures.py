@@ -93,6 +93,7 @@ def make_tokenizer(words: Iterable[str]) -> Tokenizer:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
+    tokenizer.enable_padding(length=32)  # as checkpoints' files have it; nothing may take it over
     return tokenizer
 
 
