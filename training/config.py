@@ -42,7 +42,7 @@ class TrainConfig:
     warmup: float = 0.1  # share of the steps
     attention_weight: float = 2.0
     evidence_weight: float = 0.3
-    speaker_weight: float = 0.3
+    speaker_weight: float = 0.6
     max_tokens: int = 256
     bfloat16: bool = True
     threads: int = 2

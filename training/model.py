@@ -6,6 +6,8 @@ trained on the hand-marked evidence spans (label-wise attention
 after Mullenbach et al. 2018, "Explainable Prediction of Medical Codes from Clinical Text").
 Where that run of words begins and ends is read by two scores per token and label, as in
 extractive question answering (Devlin et al. 2019).
+Who speaks shows in several places of a sentence (a name, a title, whose wishes are told), so the
+speaker is read through several attentions at once.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
 from diplophrase.annotations import SPEAKERS
+
+_SPEAKER_QUERIES = 8
+_SPEAKER_VALUES = 32  # what one of them takes from a sentence
+_SPEAKER_UNITS = 64
 
 
 class ModelOutput(NamedTuple):
@@ -61,8 +67,13 @@ class PhraseModel(nn.Module):
         self.weight = nn.Parameter(torch.empty(label_count, hidden))
         self.bias = nn.Parameter(torch.full((label_count,), -2.0))
         self.span = nn.Linear(hidden, 2 * label_count)
-        self.speaker_query = nn.Linear(hidden, 1)
-        self.speaker = nn.Linear(hidden, len(SPEAKERS))
+        self.speaker_query = nn.Linear(hidden, _SPEAKER_QUERIES)
+        self.speaker_value = nn.Linear(hidden, _SPEAKER_VALUES)
+        self.speaker = nn.Sequential(
+            nn.Linear(_SPEAKER_QUERIES * _SPEAKER_VALUES, _SPEAKER_UNITS),
+            nn.GELU(),
+            nn.Linear(_SPEAKER_UNITS, len(SPEAKERS)),
+        )
         nn.init.normal_(self.query.weight, std=0.02)
         nn.init.constant_(self.query.bias, -2.0)
         nn.init.normal_(self.weight, std=0.02)
@@ -80,7 +91,9 @@ class PhraseModel(nn.Module):
         label_states = attention.transpose(1, 2) @ states  # [B, L, H]
         logits = (label_states * self.weight).sum(-1) + self.bias
         speaker_attention = torch.softmax(self.speaker_query(states) + padding, dim=1)
-        speaker = self.speaker((speaker_attention * states).sum(1))
+        values = self.speaker_value(states)
+        heard = speaker_attention.transpose(1, 2) @ values  # [B, queries, values]
+        speaker = self.speaker(heard.flatten(1))
         embedding = nn.functional.normalize(mean, dim=-1)
         spans = self.span(states).transpose(1, 2).unflatten(1, (2, -1))
         return ModelOutput(logits, token_scores.transpose(1, 2), spans, speaker, embedding)

@@ -138,9 +138,9 @@ def test_layers_learn_more_slowly_the_deeper_they_lie(trained, monkeypatch):
         ({place[id(value)] for value in group["params"]}, len(group["params"]), group["lr"])
         for group in groups
     ]
-    head = {"query", "span", "weight", "bias", "speaker_query", "speaker"}
+    head = {"query", "span", "weight", "bias", "speaker_query", "speaker_value", "speaker"}
     assert found == [
-        (head, 10, 0.01),
+        (head, 14, 0.01),
         ({"encoder.layer.1"}, 16, 0.001),
         ({"encoder.layer.0"}, 16, 0.0005),
         ({"embeddings"}, 4, 0.00025),  # all but those of the words

@@ -59,14 +59,14 @@ def test_both_ends_of_the_evidence_have_scores_of_their_own(model: PhraseModel):
 
 
 @torch.inference_mode()
-def test_the_speaker_is_read_by_an_attention_of_its_own(model: PhraseModel):
+def test_the_speaker_is_read_by_attentions_of_its_own(model: PhraseModel):
     speaker = model(IDS, MASK).speaker
     for row in range(2):
         states = states_of(model, row)
-        attention = torch.softmax(model.speaker_query(states), 0)
-        torch.testing.assert_close(
-            speaker[row], model.speaker((attention * states).sum(0)), atol=1e-5, rtol=0
-        )
+        attention = torch.softmax(model.speaker_query(states), 0)  # [T, queries]
+        values = model.speaker_value(states)
+        heard = torch.cat([column @ values for column in attention.T])
+        torch.testing.assert_close(speaker[row], model.speaker(heard), atol=1e-5, rtol=0)
 
 
 @torch.inference_mode()
@@ -109,7 +109,7 @@ def test_a_fresh_head_expects_labels_to_be_rare(tiny_base: Path):
     assert model.bias.tolist() == [-2.0] * 4
     assert model.query.bias.tolist() == [-2.0] * 4
     assert tuple(model.weight.shape) == (4, 32)
-    assert model.speaker.out_features == 5
+    assert model.speaker[-1].out_features == 5
 
 
 def test_the_encoder_drops_whole_units_and_has_no_pooler(tiny_base: Path):
