@@ -55,6 +55,7 @@ class Scored(NamedTuple):
 class Heads(nn.Module):
     """K sets of heads for L labels on states of H units.
 
+    They are those of a whole model but for the speaker's, which here is one attention and a vote.
     The rows of `weight` [K, C, H] are L attentions, L logits, 2 L ends of evidence, the speaker's
     attention and S speakers: C = 4 L + 1 + S.
     """

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from training_fixtures import LABELS
 
+from diplophrase.annotations import SPEAKERS
 from diplophrase.classifier import Classifier, pad
 from diplophrase.errors import TrainingError
 from training.dataset import UNKNOWN, build_dataset, known_targets
@@ -114,7 +115,8 @@ def test_another_cut_of_texts_has_states_of_its_own(trained, encoder, tmp_path):
 def test_heads_say_what_the_heads_of_a_whole_model_say(trained, encoder):
     model = prepare_model(trained.config, len(LABELS)).eval()
     heads = fresh(encoder).eval()
-    ours = [model.query, model.span, model.speaker_query, model.speaker]
+    look, voices = (torch.nn.Linear(encoder.width, rows) for rows in (1, len(SPEAKERS)))
+    ours = [model.query, model.span, look, voices]
     with torch.no_grad():
         for layer in ours:
             torch.nn.init.normal_(layer.weight, std=0.5)
@@ -127,9 +129,12 @@ def test_heads_say_what_the_heads_of_a_whole_model_say(trained, encoder):
         expected = model(ids, mask)
         states = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         found = heads(states, mask.float())
-    for name in ("logits", "attention", "evidence", "speaker"):
+        heard = torch.softmax(look(states) + (1.0 - mask.float()[..., None]) * -1e4, 1)
+        speaker = (heard * voices(states)).sum(1)
+    for name in ("logits", "attention", "evidence"):
         one, other = getattr(found, name)[:, 0], getattr(expected, name)
         assert torch.allclose(one, other, atol=1e-5), name
+    assert torch.allclose(found.speaker[:, 0], speaker, atol=1e-5)
 
 
 def tokenizer_of(trained) -> Tokenizer:
