@@ -20,6 +20,7 @@ from training.encoder import Encoder, cut_encoder
 from training.finetune import prepare_model
 from training.graft import graft, verify_graft
 from training.heads import Heads, Lesson, answer, start_at, train_heads
+from training.stages import open_tokenizer
 from training.states import States, StateStore, open_states
 
 
@@ -138,7 +139,7 @@ def test_heads_say_what_the_heads_of_a_whole_model_say(trained, encoder):
 
 
 def tokenizer_of(trained) -> Tokenizer:
-    return Tokenizer.from_file(str(trained.recipe.base_path / "tokenizer.json"))
+    return open_tokenizer(trained.recipe, trained.config.max_tokens)
 
 
 def test_heads_learn_sixteen_sentences(trained, encoder, lesson):
