@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from diplophrase.attributes import read_attribute
 from diplophrase.bundle import Bundle, load_bundle
@@ -21,6 +21,7 @@ from diplophrase.codebook import FormulaAttribute, GradeAttribute
 from diplophrase.errors import BundleError, Detail, InvalidRequest
 from diplophrase.hyphens import plain_hyphens
 from diplophrase.lexicon import add_hits, build_lexicon
+from diplophrase.tokenizer import open_tokenizer
 from diplophrase.visible import HALF_CHARACTER, is_blank
 
 MAX_BATCH_TEXTS = 16
@@ -120,12 +121,10 @@ class Classifier:
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=SLOWER,
             )
-            self._tokenizer = Tokenizer.from_file(str(bundle.path / "tokenizer.json"))
+            self._tokenizer = open_tokenizer(bundle.path, self.config.max_tokens)
         except Exception as error:  # both libraries raise bare exceptions of their own
             raise BundleError(f"{bundle.path} does not open: {error}") from error
         self._check_fit()
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(self.config.max_tokens)
         calibrations = [label.calibration for label in self.config.labels]
         self._slopes = np.array([c.slope for c in calibrations], dtype=np.float32)
         self._intercepts = np.array([c.intercept for c in calibrations], dtype=np.float32)

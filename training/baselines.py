@@ -13,11 +13,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from diplophrase.classifier import pad, plan_batches
 from diplophrase.lexicon import load_lexicon
+from diplophrase.tokenizer import open_tokenizer
 
 
 def predict_tfidf(
@@ -84,10 +84,7 @@ def predict_embedded(
 
 def embed(texts: Sequence[str], base: Path, *, max_tokens: int = 256) -> npt.NDArray[np.float32]:
     """Return the sentence embeddings [N, H] of the checkpoint in the folder `base`."""
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    encodings = tokenizer.encode_batch(list(texts))
+    encodings = open_tokenizer(base, max_tokens).encode_batch(list(texts))
     encoder = AutoModel.from_pretrained(str(base)).eval()
     rows: list[npt.NDArray[np.float32] | None] = [None] * len(texts)
     for batch in plan_batches([len(encoding.ids) for encoding in encodings]):

@@ -44,15 +44,13 @@ def known_targets(
 
 
 def build_dataset(
-    annotations: Sequence[Annotation], labels: Sequence[str], tokenizer: Tokenizer, max_tokens: int
+    annotations: Sequence[Annotation], labels: Sequence[str], tokenizer: Tokenizer
 ) -> Dataset:
     """Tokenise annotations into rows with `input_ids`, `targets`, `evidence` and `speaker`.
 
-    `evidence` holds [label, first token, last token] for each span that lies before the cut at
-    `max_tokens`.
+    `evidence` holds [label, first token, last token] for each span that lies before the
+    tokenizer's cut.
     """
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
     encodings = tokenizer.encode_batch([annotation.text for annotation in annotations])
     targets = known_targets(annotations, labels)
     rows = [

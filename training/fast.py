@@ -25,6 +25,7 @@ from diplophrase.errors import TrainingError
 from diplophrase.lexicon import load_lexicon, read_entries
 from diplophrase.origin import Origin, network_hash, read_origin
 from diplophrase.predictions import hash_text
+from diplophrase.tokenizer import open_tokenizer
 from training.calibration import PHRASE_WEIGHT
 from training.card import render_card
 from training.config import Recipe
@@ -153,9 +154,8 @@ def _read_texts(
     paths: Paths, parent: Bundle, data: Data, config: FastConfig, progress: Progress
 ) -> _Read:
     encoder = cut_encoder(parent.path / "model.onnx")
-    store = open_states(
-        paths.runs, encoder, parent.path / "tokenizer.json", parent.config.max_tokens
-    )
+    tokenizer = open_tokenizer(parent.path, parent.config.max_tokens)
+    store = open_states(paths.runs, encoder, tokenizer)
 
     def show(done: int, total: int) -> None:
         progress("reading new texts", Step(done, total, 0.0))
@@ -189,7 +189,7 @@ def _train(
 ) -> Heads:
     """Return a set of heads for each column of `seen` [N, K], all trained in one pass."""
     notes, labels = data.all, data.codebook.ids
-    dataset = build_dataset(notes, labels, read.store.tokenizer, read.store.max_tokens)
+    dataset = build_dataset(notes, labels, read.store.tokenizer)
     lesson = Lesson(
         read.texts,
         known_targets(notes, labels),

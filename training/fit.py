@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
-
 from diplophrase.annotations import SPEAKERS, Annotation
 from diplophrase.bundle import (
     SCHEMA_VERSION,
@@ -23,13 +21,13 @@ from diplophrase.bundle import (
     save_bundle,
 )
 from diplophrase.lexicon import LexiconEntry
+from diplophrase.tokenizer import open_tokenizer
 from training.calibration import PHRASE_WEIGHT, Fitted
 from training.config import Recipe, TrainConfig
-from training.dataset import build_dataset
 from training.export import export_onnx, quantize, verify_export
 from training.finetune import Step, finetune, seed_everything
 from training.model import PhraseModel
-from training.stages import FirstStage, learn_first, open_tokenizer, run_key, start_model
+from training.stages import FirstStage, learn_first, read_dataset, run_key, start_model
 
 _CALIBRATION_TEXTS = 400
 # the modules whose code decides what comes out of a run
@@ -112,7 +110,7 @@ def fit_candidate(
     """Fine-tune, export, quantise and verify; write both drafts below `folder`."""
     config = training.config
     model = _learn(recipe, training, runs, on_step)
-    tokenizer = open_tokenizer(recipe, config.max_tokens)
+    tokenizer = open_tokenizer(recipe.base_path, config.max_tokens)
     encodings = tokenizer.encode_batch(_spread(training.all))
     export_onnx(model, folder / "float32.onnx")
     gap = verify_export(model, folder / "float32.onnx", encodings)
@@ -136,12 +134,8 @@ def fit_candidate(
 def _learn(
     recipe: Recipe, training: Training, runs: Path, on_step: Callable[[Step], None]
 ) -> PhraseModel:
-    def read(annotations: Sequence[Annotation]) -> Dataset:
-        max_tokens = training.config.max_tokens
-        tokenizer = open_tokenizer(recipe, max_tokens)
-        return build_dataset(annotations, recipe.codebook.ids, tokenizer, max_tokens)
-
-    own = read(training.annotations)
+    max_tokens = training.config.max_tokens
+    own = read_dataset(recipe, training.annotations, max_tokens)
     if training.first is None:
         config = training.config.whole()
         model = start_model(recipe, config)
@@ -150,7 +144,8 @@ def _learn(
         config = training.config.second()
         model = learn_first(recipe, training.first, runs, on_step)
         seed_everything(config.seed, config.threads)
-        steps = finetune(model, own, config, replay=read(training.first.annotations))
+        replay = read_dataset(recipe, training.first.annotations, max_tokens)
+        steps = finetune(model, own, config, replay=replay)
     for step in steps:
         on_step(step)
     return model

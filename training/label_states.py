@@ -16,10 +16,11 @@ from tokenizers import Tokenizer
 
 from diplophrase.annotations import Annotation
 from diplophrase.classifier import pad, plan_batches
+from diplophrase.tokenizer import open_tokenizer
 from training.config import Recipe, TrainConfig
 from training.finetune import Step
 from training.model import PhraseModel
-from training.stages import FirstStage, learn_first, open_tokenizer
+from training.stages import FirstStage, learn_first
 
 Floats = npt.NDArray[np.float32]
 
@@ -49,7 +50,7 @@ def learn_states(
     stage = FirstStage("authored sentences", known, config.first())
     kept = runs / f"states-{_key(recipe, stage, texts)}.npz"
     if not kept.is_file():
-        tokenizer = open_tokenizer(recipe, config.max_tokens)
+        tokenizer = open_tokenizer(recipe.base_path, config.max_tokens)
         model = learn_first(recipe, stage, runs, on_step)
         _save(kept, read_states(model, texts, tokenizer))
     with np.load(kept, allow_pickle=False) as arrays:
@@ -59,7 +60,6 @@ def learn_states(
 def read_states(model: PhraseModel, texts: Sequence[str], tokenizer: Tokenizer) -> LabelStates:
     """Run the encoder and each label's attention over `texts`, cut as the tokenizer is set to."""
     model.eval()
-    tokenizer.no_padding()
     encodings = tokenizer.encode_batch(list(texts))
     count, hidden = model.weight.shape
     states = np.zeros((len(texts), count, hidden), dtype=np.float32)

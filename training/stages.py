@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from datasets import Dataset
 from safetensors.torch import load_file, save
-from tokenizers import Tokenizer
 
 from diplophrase.annotations import Annotation, data_hash
 from diplophrase.files import write_whole
+from diplophrase.tokenizer import open_tokenizer
 from training.config import Recipe, TrainConfig
 from training.dataset import build_dataset
 from training.definitions import start_from_definitions
@@ -55,11 +56,11 @@ def run_key(
     digest = hashlib.sha256()
     for name in modules:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    tokenizer = (recipe.base_path / "tokenizer.json").read_bytes()
+    tokenizer = open_tokenizer(recipe.base_path, config.max_tokens).to_str()
     facts = {
         **config.to_dict(),
         "base": recipe.base.revision,
-        "tokenizer": hashlib.sha256(tokenizer).hexdigest(),
+        "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
         "codebook": recipe.codebook.hash,
         "libraries": {name: version(name) for name in ("torch", "transformers", "onnxruntime")},
     }
@@ -71,20 +72,15 @@ def run_key(
 def start_model(recipe: Recipe, config: TrainConfig) -> PhraseModel:
     """Seed everything and return the model that has learnt nothing but the definitions."""
     model = prepare_model(config, len(recipe.codebook.ids))
-    tokenizer = open_tokenizer(recipe, config.max_tokens)
+    tokenizer = open_tokenizer(recipe.base_path, config.max_tokens)
     start_from_definitions(model, recipe.codebook.labels, tokenizer)
     return model
 
 
-def open_tokenizer(recipe: Recipe, max_tokens: int) -> Tokenizer:
-    """Return the checkpoint's tokenizer, without padding, that cuts at `max_tokens`.
-
-    A checkpoint's file may pad and cut every text to a length of its own.
-    """
-    tokenizer = Tokenizer.from_file(str(recipe.base_path / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer
+def read_dataset(recipe: Recipe, annotations: Sequence[Annotation], max_tokens: int) -> Dataset:
+    """Return the annotations as the checkpoint's tokenizer reads them: see `build_dataset`."""
+    tokenizer = open_tokenizer(recipe.base_path, max_tokens)
+    return build_dataset(annotations, recipe.codebook.ids, tokenizer)
 
 
 def learn_first(
@@ -94,9 +90,7 @@ def learn_first(
     model = start_model(recipe, stage.config)
     kept = runs / f"first-{stage.key(recipe)}.safetensors"
     if not kept.is_file():
-        labels, max_tokens = recipe.codebook.ids, stage.config.max_tokens
-        tokenizer = open_tokenizer(recipe, max_tokens)
-        dataset = build_dataset(stage.annotations, labels, tokenizer, max_tokens)
+        dataset = read_dataset(recipe, stage.annotations, stage.config.max_tokens)
         for step in finetune(model, dataset, stage.config):
             on_step(step)
         learnt = {name: value for name, value in model.named_parameters() if value.requires_grad}

@@ -63,8 +63,7 @@ class StateStore:
 
     folder: Path
     encoder: Encoder
-    tokenizer: Tokenizer  # cuts texts at `max_tokens`
-    max_tokens: int
+    tokenizer: Tokenizer
 
     def read(
         self, texts: Sequence[str], *, threads: int, on_text: Callable[[int, int], None]
@@ -119,14 +118,10 @@ class StateStore:
             scratch.unlink(missing_ok=True)
 
 
-def open_states(runs: Path, encoder: Encoder, tokenizer_file: Path, max_tokens: int) -> StateStore:
-    """Return the store below `runs` for an encoder, and texts cut at `max_tokens`."""
-    digest = hashlib.sha256(encoder.hash.encode() + tokenizer_file.read_bytes())
-    digest.update(str(max_tokens).encode())
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return StateStore(runs / f"states-{digest.hexdigest()[:16]}", encoder, tokenizer, max_tokens)
+def open_states(runs: Path, encoder: Encoder, tokenizer: Tokenizer) -> StateStore:
+    """Return the store below `runs` for an encoder, and texts as the tokenizer reads them."""
+    digest = hashlib.sha256(f"{encoder.hash} {tokenizer.to_str()}".encode()).hexdigest()
+    return StateStore(runs / f"states-{digest[:16]}", encoder, tokenizer)
 
 
 def _key(text: str) -> bytes:

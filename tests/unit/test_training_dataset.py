@@ -15,7 +15,10 @@ WORDS = ("the", "harbour", "school", "river", "opens", "café", "“")
 
 
 def rows_of(*notes, max_tokens: int = 64) -> Dataset:
-    return build_dataset(notes, LABELS, make_tokenizer(WORDS), max_tokens)
+    tokenizer = make_tokenizer(WORDS)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return build_dataset(notes, LABELS, tokenizer)
 
 
 def evidence_of(text: str, spans: dict[str, str], max_tokens: int = 64) -> list[list[int]]:
@@ -108,14 +111,6 @@ def test_texts_are_cut_and_spans_past_the_cut_fall_away():
     assert row["input_ids"] == [2, 8, 9, 12, 5, 3]
     assert row["targets"] == [1.0, 1.0, 0.0]
     assert row["evidence"] == [[0, 1, 4]]
-
-
-def test_padding_left_on_in_the_tokenizer_is_ignored():
-    tokenizer = make_tokenizer(WORDS)
-    tokenizer.enable_padding()
-    notes = [make_note("a", "The river."), make_note("b", "The")]
-    rows = build_dataset(notes, LABELS, tokenizer, 64)
-    assert rows["input_ids"][:] == [[2, 8, 11, 4, 3], [2, 8, 3]]
 
 
 def test_collate_pads_to_a_multiple_of_sixteen():

@@ -19,17 +19,18 @@ from diplophrase.bundle import Base, Calibration, OperatingPoint, load_bundle
 from diplophrase.classifier import Classifier, pad
 from diplophrase.errors import BundleError, TrainingError
 from diplophrase.lexicon import LexiconEntry
+from diplophrase.tokenizer import open_tokenizer
 from training import fit as fit_module
 from training.calibration import PHRASE_WEIGHT, Fitted
 from training.config import TrainConfig
-from training.dataset import NO_EVIDENCE, Batch, build_dataset
+from training.dataset import NO_EVIDENCE, Batch
 from training.definitions import start_from_definitions
 from training.export import verify_export
 from training.finetune import finetune, losses, prepare_model
 from training.fit import Training, _spread, bundle_config, draft_bundle, fit_or_reuse
 from training.metrics import span_f1
 from training.model import ModelOutput, PhraseModel
-from training.stages import open_tokenizer, plan_first
+from training.stages import plan_first, read_dataset
 
 KINDS = ("float32", "int8")
 
@@ -39,13 +40,13 @@ def open_draft(trained, kind: str) -> Classifier:
 
 
 def tokenizer_of(trained) -> Tokenizer:
-    return open_tokenizer(trained.recipe, trained.config.max_tokens)
+    return open_tokenizer(trained.recipe.base_path, trained.config.max_tokens)
 
 
 def train_again(trained, **changes) -> tuple[PhraseModel, list[float]]:
     """Train the tiny model anew; return it and its losses."""
     config = replace(trained.config, **changes)
-    dataset = build_dataset(trained.notes, LABELS, tokenizer_of(trained), config.max_tokens)
+    dataset = read_dataset(trained.recipe, trained.notes, config.max_tokens)
     model = prepare_model(config, len(LABELS))
     start_from_definitions(model, trained.recipe.codebook.labels, tokenizer_of(trained))
     return model, [step.loss for step in finetune(model, dataset, config)]

@@ -15,12 +15,12 @@ from training_fixtures import LABELS
 from diplophrase.annotations import SPEAKERS
 from diplophrase.classifier import Classifier, pad
 from diplophrase.errors import TrainingError
+from diplophrase.tokenizer import open_tokenizer
 from training.dataset import UNKNOWN, build_dataset, known_targets
 from training.encoder import Encoder, cut_encoder
 from training.finetune import prepare_model
 from training.graft import graft, verify_graft
 from training.heads import Heads, Lesson, answer, start_at, train_heads
-from training.stages import open_tokenizer
 from training.states import States, StateStore, open_states
 
 
@@ -29,8 +29,12 @@ def encoder(trained) -> Encoder:
     return cut_encoder(trained.candidate.int8 / "model.onnx")
 
 
+def tokenizer_of(trained) -> Tokenizer:
+    return open_tokenizer(trained.candidate.int8, trained.config.max_tokens)
+
+
 def open_store(trained, encoder: Encoder, folder: Path) -> StateStore:
-    return open_states(folder, encoder, trained.candidate.int8 / "tokenizer.json", 64)
+    return open_states(folder, encoder, tokenizer_of(trained))
 
 
 def read(store: StateStore, texts: list[str]) -> tuple[States, list[tuple[int, int]]]:
@@ -43,7 +47,7 @@ def read(store: StateStore, texts: list[str]) -> tuple[States, list[tuple[int, i
 @pytest.fixture(scope="module")
 def lesson(trained, encoder, tmp_path_factory) -> Lesson:
     store = open_store(trained, encoder, tmp_path_factory.mktemp("states"))
-    dataset = build_dataset(trained.notes, LABELS, store.tokenizer, 64)
+    dataset = build_dataset(trained.notes, LABELS, store.tokenizer)
     return Lesson(
         read(store, [note.text for note in trained.notes])[0],
         known_targets(trained.notes, LABELS),
@@ -105,8 +109,8 @@ def test_a_file_of_states_that_is_cut_short_is_read_anew(trained, encoder, tmp_p
 
 
 def test_another_cut_of_texts_has_states_of_its_own(trained, encoder, tmp_path):
-    tokenizer = trained.candidate.int8 / "tokenizer.json"
-    folders = {open_states(tmp_path, encoder, tokenizer, size).folder for size in (32, 64)}
+    tokenizers = [open_tokenizer(trained.candidate.int8, size) for size in (32, 64)]
+    folders = {open_states(tmp_path, encoder, tokenizer).folder for tokenizer in tokenizers}
     assert len(folders) == 2
 
 
@@ -136,10 +140,6 @@ def test_heads_say_what_the_heads_of_a_whole_model_say(trained, encoder):
         one, other = getattr(found, name)[:, 0], getattr(expected, name)
         assert torch.allclose(one, other, atol=1e-5), name
     assert torch.allclose(found.speaker[:, 0], speaker, atol=1e-5)
-
-
-def tokenizer_of(trained) -> Tokenizer:
-    return open_tokenizer(trained.recipe, trained.config.max_tokens)
 
 
 def test_heads_learn_sixteen_sentences(trained, encoder, lesson):

@@ -13,11 +13,11 @@ from training_fixtures import LABELS
 
 from diplophrase.classifier import Classifier
 from training import finetune as finetune_module
-from training.dataset import build_dataset, iterate_batches
+from training.dataset import iterate_batches
 from training.finetune import Step, finetune
 from training.fit import Training, fit_or_reuse
 from training.pool import fit_all
-from training.stages import learn_first, open_tokenizer, plan_first, start_model
+from training.stages import learn_first, plan_first, read_dataset, start_model
 
 
 def short(trained, **changes):
@@ -43,13 +43,6 @@ def test_the_first_stage_is_learnt_once_and_read_back_whole(trained, tmp_path: P
     assert len(steps) == 4
     [kept] = tmp_path.iterdir()
     assert "encoder.embeddings.word_embeddings.weight" not in load_file(kept)
-
-
-def test_nothing_is_padded_or_cut_as_the_checkpoints_file_has_it(trained):
-    text = " ".join(["harbour"] * 40)
-    assert len(open_tokenizer(trained.recipe, 64).encode("The harbour.").ids) == 5
-    assert len(open_tokenizer(trained.recipe, 64).encode(text).ids) == 42
-    assert len(open_tokenizer(trained.recipe, 16).encode(text).ids) == 16
 
 
 def test_what_decides_the_second_stage_does_not_change_the_first(trained):
@@ -78,10 +71,8 @@ def test_the_second_stage_goes_on_from_the_first_at_its_own_rate(trained):
 
 def test_each_pass_has_all_own_rows_and_some_of_the_others_drawn_anew(trained, monkeypatch):
     config = short(trained).second()
-    tokenizer = open_tokenizer(trained.recipe, 64)
     own, others = (
-        build_dataset(part, LABELS, tokenizer, 64)
-        for part in (trained.notes[:6], trained.notes[6:])
+        read_dataset(trained.recipe, part, 64) for part in (trained.notes[:6], trained.notes[6:])
     )
     passes: list[list[list[int]]] = []
 
