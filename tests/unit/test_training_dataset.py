@@ -16,7 +16,6 @@ WORDS = ("the", "harbour", "school", "river", "opens", "café", "“")
 
 def rows_of(*notes, max_tokens: int = 64) -> Dataset:
     tokenizer = make_tokenizer(WORDS)
-    tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     return build_dataset(notes, LABELS, tokenizer)
 

@@ -93,7 +93,6 @@ def make_tokenizer(words: Iterable[str]) -> Tokenizer:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    tokenizer.enable_padding(length=32)  # as checkpoints' files have it; nothing may take it over
     return tokenizer
 
 
@@ -114,5 +113,6 @@ def write_base(folder: Path) -> Path:
         max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(folder)
+    tokenizer.enable_padding(length=32)  # as checkpoints' files have it; nothing may take it over
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
